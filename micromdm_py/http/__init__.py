@@ -1,0 +1,1 @@
+"""The Falcon application: one module per route family."""

@@ -1,0 +1,1 @@
+"""The simulated device behind `micromdm simulate`, `micromdm demo` and the tests."""

@@ -1,0 +1,1 @@
+"""The store behind its interface: `base` states it, `lmdb` and `memory` keep it."""

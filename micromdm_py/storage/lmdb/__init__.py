@@ -1,0 +1,1 @@
+"""LMDB store: the only folder that imports lmdb."""
