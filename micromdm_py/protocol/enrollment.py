@@ -1,0 +1,119 @@
+"""Enrollments: which managed channel a device message belongs to.
+
+An enrollment is one managed channel. Its id is the UDID of a device, the EnrollmentID of a User Enrollment, or one
+of these followed by ``:`` and the user for a user channel. The bare UserID of a message is never an id of its own:
+it counts only together with the UDID it came with, so that nobody can name another device's channel.
+
+Source: Apple, "Check-in" messages; the id form is NanoMDM's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from micromdm_py.errors import MalformedField, MalformedRequest
+from micromdm_py.protocol.ids import check_id
+
+__all__ = ["SHARED_IPAD_USER_ID", "EnrollmentKind", "EnrollmentRef", "resolve"]
+
+SHARED_IPAD_USER_ID = "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF"
+"""UserID that every Shared iPad sends; the account is in UserShortName."""
+
+
+class EnrollmentKind(StrEnum):
+    """The kind of a managed channel."""
+
+    DEVICE = "device"
+    USER = "user"
+    USER_ENROLLMENT = "user_enrollment"
+    USER_ENROLLMENT_USER = "user_enrollment_user"
+    SHARED_IPAD = "shared_ipad"
+
+    @property
+    def is_user_channel(self) -> bool:
+        """Whether this is the channel of a user under a device."""
+        return self not in (EnrollmentKind.DEVICE, EnrollmentKind.USER_ENROLLMENT)
+
+
+@dataclass(frozen=True, slots=True)
+class EnrollmentRef:
+    """The enrollment that a message names.
+
+    Attributes:
+        enrollment_id: id of the channel; key of its queue.
+        kind: what the channel is.
+        device_id: id of the device the channel belongs to; the same as enrollment_id for a device channel.
+        udid: UDID as sent, "" when absent.
+        sent_enrollment_id: EnrollmentID as sent, "" when absent.
+        user_id: UserID (or EnrollmentUserID) as sent, "" when absent.
+        user_short_name: UserShortName as sent, "".
+        user_long_name: UserLongName as sent, "".
+    """
+
+    enrollment_id: str
+    kind: EnrollmentKind
+    device_id: str
+    udid: str = ""
+    sent_enrollment_id: str = ""
+    user_id: str = ""
+    user_short_name: str = ""
+    user_long_name: str = ""
+
+    @property
+    def bound_ids(self) -> tuple[tuple[str, EnrollmentKind], ...]:
+        """Every device-level id the sender acts for, with its kind; the certificate must fit all of them."""
+        if self.udid and self.sent_enrollment_id:
+            return (
+                (self.sent_enrollment_id, EnrollmentKind.USER_ENROLLMENT),
+                (self.udid, EnrollmentKind.DEVICE),
+            )
+        kind = EnrollmentKind.USER_ENROLLMENT if self.sent_enrollment_id else EnrollmentKind.DEVICE
+        return ((self.device_id, kind),)
+
+
+def resolve(message: Mapping[str, object]) -> EnrollmentRef:
+    """Find the enrollment that a decoded check-in or connect message names.
+
+    Args:
+        message: the property list of the message.
+    Raises: MalformedRequest when no id is given, an id is empty, too long or holds control characters.
+    """
+    udid, enrollment = _id(message, "UDID"), _id(message, "EnrollmentID")
+    short, long = _text(message, "UserShortName"), _text(message, "UserLongName")
+    if enrollment:
+        user = _id(message, "EnrollmentUserID")
+        if user:
+            return EnrollmentRef(
+                f"{enrollment}:{user}",
+                EnrollmentKind.USER_ENROLLMENT_USER,
+                enrollment,
+                udid,
+                enrollment,
+                user,
+                short,
+                long,
+            )
+        return EnrollmentRef(enrollment, EnrollmentKind.USER_ENROLLMENT, enrollment, udid, enrollment)
+    if not udid:
+        raise MalformedRequest("message names neither UDID nor EnrollmentID")
+    user = _id(message, "UserID")
+    if not user:
+        return EnrollmentRef(udid, EnrollmentKind.DEVICE, udid, udid)
+    if user == SHARED_IPAD_USER_ID:
+        account = check_id("UserShortName", short)
+        return EnrollmentRef(f"{udid}:{account}", EnrollmentKind.SHARED_IPAD, udid, udid, "", user, short, long)
+    return EnrollmentRef(f"{udid}:{user}", EnrollmentKind.USER, udid, udid, "", user, short, long)
+
+
+def _text(message: Mapping[str, object], key: str) -> str:
+    value = message.get(key, "")
+    if not isinstance(value, str):
+        raise MalformedField(key, "must be a string")
+    return value
+
+
+def _id(message: Mapping[str, object], key: str) -> str:
+    """An id of the message, "" when absent; present but empty is an error, as it selects nobody."""
+    if key not in message:
+        return ""
+    return check_id(key, _text(message, key))

@@ -1,0 +1,44 @@
+"""What may serve as an id: one rule for every route and message."""
+
+from micromdm_py.errors import MalformedField
+
+__all__ = ["MAX_COMMAND_UUID_CHARS", "MAX_ID_BYTES", "check_command_uuid", "check_id"]
+
+MAX_ID_BYTES = 255
+"""Longest UDID, EnrollmentID, UserID or name, in bytes of UTF-8."""
+
+MAX_COMMAND_UUID_CHARS = 1024
+"""Longest CommandUUID, in characters; it is free text otherwise."""
+
+
+def check_id(field: str, value: str) -> str:
+    """Return an id unchanged if it may be used.
+
+    Args:
+        field: name of the field in the caller's spelling, for the error text.
+        value: UDID, EnrollmentID, UserID, short name, or the name of an object.
+    Raises: MalformedField when it is empty, longer than `MAX_ID_BYTES`, or holds a control character.
+    """
+    if not value:
+        raise MalformedField(field, "must not be empty")
+    if not value.isprintable() and any(ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0 for c in value):
+        raise MalformedField(field, "must not hold control characters")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise MalformedField(field, "is not valid Unicode") from None
+    if size > MAX_ID_BYTES:
+        raise MalformedField(field, f"is longer than {MAX_ID_BYTES} bytes")
+    return value
+
+
+def check_command_uuid(field: str, value: str) -> str:
+    """Return a CommandUUID unchanged if it may be used: 1 to 1 024 characters that XML can carry.
+
+    Raises: MalformedField.
+    """
+    if not value:
+        raise MalformedField(field, "must not be empty")
+    if len(value) > MAX_COMMAND_UUID_CHARS:
+        raise MalformedField(field, f"is longer than {MAX_COMMAND_UUID_CHARS} characters")
+    return value

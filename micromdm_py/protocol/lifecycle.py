@@ -1,0 +1,60 @@
+"""The life of a command: its states and what a report makes of them.
+
+Two rules hold for the table:
+
+1. A final state is left only by the device's own final answer to a command that the server had withdrawn by
+   `CANCEL`: it says what really happened.
+2. The second identical answer changes nothing.
+
+Source: the command states of the field's command API (see the manual, "Life of a command").
+"""
+
+from enum import StrEnum
+
+from micromdm_py.protocol.report import Status
+
+__all__ = ["FINAL_STATES", "OPEN_STATES", "CommandState", "after_report"]
+
+
+class CommandState(StrEnum):
+    """State of a command record."""
+
+    PENDING = "Pending"
+    AWAITING = "Awaiting"
+    TRIED = "Tried"
+    ACKNOWLEDGED = "Acknowledged"
+    ERROR = "Error"
+    COMMAND_FORMAT_ERROR = "CommandFormatError"
+    CANCEL = "Cancel"
+    SUPERSEDED = "Superseded"
+    PROTECTION_CANCELED = "ProtectionCanceled"
+
+
+OPEN_STATES = frozenset({CommandState.PENDING, CommandState.AWAITING, CommandState.TRIED})
+"""States in which a command is still offered to its device."""
+
+FINAL_STATES = frozenset(CommandState) - OPEN_STATES
+
+_ANSWERS = {
+    Status.ACKNOWLEDGED: CommandState.ACKNOWLEDGED,
+    Status.ERROR: CommandState.ERROR,
+    Status.COMMAND_FORMAT_ERROR: CommandState.COMMAND_FORMAT_ERROR,
+}
+
+
+def after_report(state: CommandState, status: Status) -> CommandState:
+    """State of a command after a report that carries its CommandUUID.
+
+    Args:
+        state: state before the report.
+        status: Status of the report.
+    Returns: the new state; the same one when the report changes nothing.
+    """
+    answer = _ANSWERS.get(status)
+    if state in OPEN_STATES:
+        if answer is not None:
+            return answer
+        return CommandState.TRIED if status is Status.NOT_NOW else state
+    if state is CommandState.CANCEL and answer is not None:
+        return answer
+    return state

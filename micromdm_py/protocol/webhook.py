@@ -1,0 +1,102 @@
+"""Webhook events: the JSON documents MicroMDM's receivers know.
+
+Two spaces of indent, fixed key order, no final newline; ``<``, ``>`` and ``&`` escaped as MicroMDM's encoder does.
+"""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from micromdm_py.protocol.enrollment import EnrollmentRef
+from micromdm_py.protocol.report import Report
+
+__all__ = ["CONNECT_TOPIC", "Event", "checkin_event", "connect_event", "server_event", "wants"]
+
+CONNECT_TOPIC = "mdm.Connect"
+SERVER_PREFIX = "mdm.server."
+"""Topics of events that MicroMDM does not know; only receivers that name them get them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One webhook event, ready to be stored and sent.
+
+    Attributes:
+        event_topic: its ``mdm.*`` name.
+        event_id: UUID, stable over retries.
+        body: the JSON document.
+    """
+
+    event_topic: str
+    event_id: str
+    body: bytes = field(repr=False)
+
+
+def checkin_event(
+    topic: str, ref: EnrollmentRef, url_params: Mapping[str, str], raw: bytes, *, event_id: str, at: datetime
+) -> Event:
+    """The event of an accepted check-in message.
+
+    Args:
+        topic: ``mdm.`` and the MessageType.
+        ref: the enrollment of the message.
+        url_params: query parameters of the request, first value of each.
+        raw: the message as received.
+        event_id: a UUID in lower case.
+        at: time of receipt, aware UTC.
+    """
+    inside: dict[str, object] = _ids(ref)
+    inside["url_params"] = dict(sorted(url_params.items())) if url_params else None
+    inside["raw_payload"] = base64.b64encode(raw).decode()
+    return _event(topic, "checkin_event", inside, event_id, at)
+
+
+def connect_event(report: Report, url_params: Mapping[str, str], *, event_id: str, at: datetime) -> Event:
+    """The event of a report; arguments as in `checkin_event`."""
+    inside: dict[str, object] = _ids(report.enrollment)
+    inside["status"] = report.sent_status
+    if report.command_uuid:
+        inside["command_uuid"] = report.command_uuid
+    if url_params:
+        inside["url_params"] = dict(sorted(url_params.items()))
+    inside["raw_payload"] = base64.b64encode(report.raw).decode()
+    return _event(CONNECT_TOPIC, "acknowledge_event", inside, event_id, at)
+
+
+def server_event(topic: str, inside: Mapping[str, object], *, event_id: str, at: datetime) -> Event:
+    """An event of the server itself (``mdm.server.*``); `inside` is its ``server_event`` object."""
+    return _event(topic, "server_event", dict(inside), event_id, at)
+
+
+def wants(topics: frozenset[str], event_topic: str) -> bool:
+    """Whether a receiver with this filter gets an event; an empty filter means all that MicroMDM sends."""
+    return event_topic in topics if topics else not event_topic.startswith(SERVER_PREFIX)
+
+
+def _ids(ref: EnrollmentRef) -> dict[str, object]:
+    inside: dict[str, object] = {}
+    if ref.udid:
+        inside["udid"] = ref.udid
+    if ref.sent_enrollment_id:
+        inside["enrollment_id"] = ref.sent_enrollment_id
+    return inside
+
+
+def _event(topic: str, key: str, inside: dict[str, object], event_id: str, at: datetime) -> Event:
+    document = {"topic": topic, "event_id": event_id, "created_at": _time(at), key: inside}
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    for plain, escaped in _ESCAPES:
+        text = text.replace(plain, escaped)
+    return Event(topic, event_id, text.encode("utf-8", "replace"))
+
+
+_ESCAPES = (("&", "\\u0026"), ("<", "\\u003c"), (">", "\\u003e"), ("\u2028", "\\u2028"), ("\u2029", "\\u2029"))
+
+
+def _time(at: datetime) -> str:
+    """RFC 3339 with `Z`; fraction digits only as far as they are not zero."""
+    text = at.strftime("%Y-%m-%dT%H:%M:%S")
+    fraction = f"{at.microsecond:06}".rstrip("0")
+    return f"{text}.{fraction}Z" if fraction else f"{text}Z"

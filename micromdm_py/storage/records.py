@@ -1,0 +1,343 @@
+"""Records that go in and out of a store: frozen values in the words of the domain."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from micromdm_py.protocol.enrollment import EnrollmentKind
+from micromdm_py.protocol.lifecycle import CommandState
+
+__all__ = [
+    "BindingRule",
+    "CommandRecord",
+    "DeviceFilter",
+    "DuePush",
+    "Enqueued",
+    "EnrollmentRecord",
+    "HeldEvent",
+    "Identity",
+    "NewEntry",
+    "Once",
+    "PushCertificate",
+    "PushOutcome",
+    "PushTarget",
+    "ReceiverState",
+    "Served",
+    "StoredEvent",
+    "WaitingCommand",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class BindingRule:
+    """How strictly a certificate is tied to an enrollment.
+
+    Attributes:
+        allow_rebind: Authenticate may tie an enrollment to another certificate than before.
+        exclusive: a certificate tied to one enrollment is refused for another.
+        warn_only: a certificate that differs from the bound one is accepted; the binding stays.
+    """
+
+    allow_rebind: bool = True
+    exclusive: bool = False
+    warn_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The verified certificate behind a device message.
+
+    Attributes:
+        fingerprint: SHA-256 of the certificate's DER, 32 bytes.
+        rule: how it is tied to enrollments.
+    """
+
+    fingerprint: bytes
+    rule: BindingRule
+
+
+@dataclass(frozen=True, slots=True)
+class EnrollmentRecord:
+    """What is known of one enrollment.
+
+    Attributes:
+        enrollment_id: its id; key of its queue.
+        target_id: 24 hex digits, fixed for the enrollment's life.
+        kind: what the channel is; None for an id that has only ever been queued to.
+        device_id: id of the device a user channel belongs to; its own id for a device.
+        udid, user_id, user_short_name, user_long_name: as sent, "" when absent.
+        facts: what Authenticate told (`serial_number`, `os_version`, `model`, …).
+        enrolled: true from the first TokenUpdate after an Authenticate until CheckOut.
+        listed: whether a device record exists (Authenticate has made one and nobody has removed it).
+        blocked: connects are refused.
+        awaiting_configuration: the device waits for DeviceConfigured.
+        dep_profile_status: "", "empty", "assigned", "pushed" or "removed".
+        unlock_token, bootstrap_token: secrets kept for the device, b"" when none.
+        fingerprint: SHA-256 of the bound certificate, b"" when none.
+        last_seen_at, authenticated_at, token_update_at: None when it never happened.
+    """
+
+    enrollment_id: str
+    target_id: str
+    kind: EnrollmentKind | None
+    device_id: str
+    udid: str = ""
+    user_id: str = ""
+    user_short_name: str = ""
+    user_long_name: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    enrolled: bool = False
+    listed: bool = False
+    blocked: bool = False
+    awaiting_configuration: bool = False
+    dep_profile_status: str = ""
+    unlock_token: bytes = field(default=b"", repr=False)
+    bootstrap_token: bytes = field(default=b"", repr=False)
+    fingerprint: bytes = b""
+    last_seen_at: datetime | None = None
+    authenticated_at: datetime | None = None
+    token_update_at: datetime | None = None
+
+    @property
+    def serial_number(self) -> str:
+        """Serial number as Authenticate told it, "" when unknown."""
+        return self.facts.get("serial_number", "")
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFilter:
+    """Which devices to list: a device matches when it is in every list that is not empty.
+
+    Attributes:
+        serials, udids: exact values, any of.
+        offset: how many matching devices to leave out.
+        limit: how many to return at most; None for all.
+    """
+
+    serials: tuple[str, ...] = ()
+    udids: tuple[str, ...] = ()
+    offset: int = 0
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """A command to be queued.
+
+    Attributes:
+        command_uuid: free text; the same one twice is two commands.
+        request_type: its kind.
+        payload: the property list for the device, byte for byte.
+        origin: who caused it (`from` of the record), "unknown" by default.
+    """
+
+    command_uuid: str
+    request_type: str
+    payload: bytes = field(repr=False)
+    origin: str = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """An idempotency key of a caller: the same key within 24 h brings the first answer again.
+
+    Attributes:
+        digest: SHA-256 over route and key.
+        answer: the answer to keep.
+    """
+
+    digest: bytes
+    answer: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueued:
+    """A queued command.
+
+    Attributes:
+        enrollment_id: the queue it is in.
+        command_id: 24 hex digits, sortable by creation; "" when `answer` is an earlier one.
+        push_wanted: a push was scheduled with it.
+        answer: the earlier answer of the same idempotency key, None when this is the first.
+    """
+
+    enrollment_id: str
+    command_id: str
+    push_wanted: bool
+    answer: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a connect brings.
+
+    Attributes:
+        payload: the next command, byte for byte as queued; b"" when there is none.
+        command_uuid: its id, "" when there is none.
+    """
+
+    payload: bytes = field(default=b"", repr=False)
+    command_uuid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingCommand:
+    """A command in a queue as the API lists it."""
+
+    command_uuid: str
+    payload: bytes = field(repr=False)
+    state: CommandState
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRecord:
+    """The record of a command, kept after the command is done.
+
+    Attributes:
+        command_id: 24 hex digits: 4 bytes seconds, 8 bytes sequence number.
+        command_uuid, request_type, origin: as queued.
+        state: where it is in its life.
+        tries: how often it was handed to the device.
+        created_at, updated_at: always there.
+        tried_at: last hand-out. sent_at: first push accepted by APNs. received_at: first answer.
+        canceled_at: cancelled or withdrawn.
+        has_report: whether the raw answer is kept.
+    """
+
+    command_id: str
+    command_uuid: str
+    request_type: str
+    state: CommandState
+    origin: str
+    tries: int
+    created_at: datetime
+    updated_at: datetime
+    tried_at: datetime | None = None
+    sent_at: datetime | None = None
+    received_at: datetime | None = None
+    canceled_at: datetime | None = None
+    has_report: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PushTarget:
+    """What a push to one enrollment needs.
+
+    Attributes:
+        enrollment_id: the enrollment.
+        token_hex: push token as lower-case hex.
+        push_magic, topic: from its last TokenUpdate.
+        dead_at, dead_reason: since when and why APNs refuses the token; None and "" while it is good.
+        attempts: failed tries since the push was asked for.
+    """
+
+    enrollment_id: str
+    token_hex: str = field(repr=False)
+    push_magic: str = field(repr=False)
+    topic: str
+    dead_at: datetime | None = None
+    dead_reason: str = ""
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DuePush:
+    """A push that is due; `sequence` is the newest command queued when it was read."""
+
+    target: PushTarget
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class PushOutcome:
+    """The result of one push.
+
+    Attributes:
+        at: when APNs answered or the try failed.
+        accepted: APNs took it.
+        apns_id: APNs' id of the push, "" when there was no answer.
+        reason: APNs' reason or the fault, "" when accepted.
+        dead: the token is refused for good.
+        retry_at: when to try again; None for never.
+    """
+
+    at: datetime
+    accepted: bool
+    apns_id: str = ""
+    reason: str = ""
+    dead: bool = False
+    retry_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PushCertificate:
+    """A push certificate with its key, both PEM.
+
+    Attributes:
+        topic: `com.apple.mgmt.…` from the subject's UID.
+        certificate, key: PEM bytes.
+        stored_at: when it was uploaded.
+    """
+
+    topic: str
+    certificate: bytes = field(repr=False)
+    key: bytes = field(repr=False)
+    stored_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """A webhook event in the outbox.
+
+    Attributes:
+        sequence: its place among all events.
+        enrollment_id: whose order it belongs to, "" for events of the server.
+        event_topic: its ``mdm.*`` name.
+        created_at: when it was stored.
+        body: the JSON document.
+    """
+
+    sequence: int
+    enrollment_id: str
+    event_topic: str
+    created_at: datetime
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldEvent:
+    """An event that a receiver has refused, or that waits behind such a one of the same enrollment.
+
+    Attributes:
+        event: the event.
+        tries: how often the receiver refused it (0: waits behind another).
+        due_at: when to try next.
+        error: the last refusal, short text.
+    """
+
+    event: StoredEvent
+    tries: int
+    due_at: datetime
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverState:
+    """Where a webhook receiver stands.
+
+    Attributes:
+        receiver: stable name of the receiver (its URL without the filter).
+        cursor: every event up to this sequence is delivered, held, dead or not wanted.
+        held: how many events are held.
+        dead_letters: how many events were given up.
+        last_success_at, last_error_at: None when never.
+        last_error: text of the last failure.
+    """
+
+    receiver: str
+    cursor: int
+    held: int = 0
+    dead_letters: int = 0
+    last_success_at: datetime | None = None
+    last_error_at: datetime | None = None
+    last_error: str = ""
