@@ -101,7 +101,9 @@ def resolve(message: Mapping[str, object]) -> EnrollmentRef:
         return EnrollmentRef(udid, EnrollmentKind.DEVICE, udid, udid)
     if user == SHARED_IPAD_USER_ID:
         account = check_id("UserShortName", short)
-        return EnrollmentRef(f"{udid}:{account}", EnrollmentKind.SHARED_IPAD, udid, udid, "", user, short, long)
+        return EnrollmentRef(
+            f"{udid}:{account}", EnrollmentKind.SHARED_IPAD, udid, udid, "", user, short, long
+        )
     return EnrollmentRef(f"{udid}:{user}", EnrollmentKind.USER, udid, udid, "", user, short, long)
 
 
@@ -116,4 +118,8 @@ def _id(message: Mapping[str, object], key: str) -> str:
     """An id of the message, "" when absent; present but empty is an error, as it selects nobody."""
     if key not in message:
         return ""
-    return check_id(key, _text(message, key))
+    value = check_id(key, _text(message, key))
+    if ":" in value and key in ("UDID", "EnrollmentID"):
+        # a colon parts device and user in the id of a user channel; a device must not be able to name one
+        raise MalformedField(key, "must not hold a colon")
+    return value

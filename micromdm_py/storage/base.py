@@ -17,7 +17,13 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
-from micromdm_py.protocol.checkin import Authenticate, CheckOut, GetBootstrapToken, SetBootstrapToken, TokenUpdate
+from micromdm_py.protocol.checkin import (
+    Authenticate,
+    CheckOut,
+    GetBootstrapToken,
+    SetBootstrapToken,
+    TokenUpdate,
+)
 from micromdm_py.protocol.enrollment import EnrollmentRef
 from micromdm_py.protocol.report import Report
 from micromdm_py.protocol.webhook import Event
@@ -63,7 +69,9 @@ class CommandQueue(Protocol):
         """
         ...
 
-    def record_report(self, report: Report, identity: Identity, event: Event | None, *, at: datetime) -> Served:
+    def record_report(
+        self, report: Report, identity: Identity, event: Event | None, *, at: datetime
+    ) -> Served:
         """Take a report and hand out the next command, in one transaction.
 
         Applies `lifecycle.after_report` to the oldest unanswered command with that uuid (handed-out ones first),
@@ -104,7 +112,13 @@ class Enrollments(Protocol):
     """What is known of devices and user channels."""
 
     def authenticate(
-        self, message: Authenticate, identity: Identity, event: Event | None, rebound: Event | None, *, at: datetime
+        self,
+        message: Authenticate,
+        identity: Identity,
+        event: Event | None,
+        rebound: Event | None,
+        *,
+        at: datetime,
     ) -> bool:
         """Begin an enrollment: withdraw its queue (`ProtectionCanceled`), bind the certificate, keep the facts.
 
@@ -113,7 +127,9 @@ class Enrollments(Protocol):
         """
         ...
 
-    def token_update(self, message: TokenUpdate, identity: Identity, event: Event | None, *, at: datetime) -> bool:
+    def token_update(
+        self, message: TokenUpdate, identity: Identity, event: Event | None, *, at: datetime
+    ) -> bool:
         """Keep push data; revive a dead token. Returns whether it is the first since Authenticate (device channels).
 
         A message without UnlockToken leaves the stored one. Raises: IdentityMismatch.

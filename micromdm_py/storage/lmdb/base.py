@@ -1,0 +1,246 @@
+"""What every part of the LMDB store shares: ids to numbers, contact rows, bindings, time of last contact."""
+
+import json
+import threading
+from dataclasses import dataclass
+from datetime import datetime
+
+from micromdm_py.errors import Conflict, IdentityMismatch, MalformedField, NotFound
+from micromdm_py.protocol.enrollment import SHARED_IPAD_USER_ID, EnrollmentKind, EnrollmentRef
+from micromdm_py.protocol.ids import MAX_ID_BYTES
+from micromdm_py.storage.lmdb.environment import Environment, Txn
+from micromdm_py.storage.lmdb.tables import (
+    CHECKED_OUT,
+    KINDS,
+    NO_FINGERPRINT,
+    Contact,
+    id_key,
+    ms,
+    text_key,
+    u64,
+    unu64,
+)
+from micromdm_py.storage.records import Identity
+
+__all__ = ["Binding", "Part"]
+
+SEEN_FLUSH_S = 5.0
+"""How long the time of a contact that changed nothing else may wait in memory."""
+
+
+@dataclass(slots=True)
+class Binding:
+    """What has to be written so that an identity may act: (id, kind, number or None, contact) for each id."""
+
+    rows: list[tuple[str, int, int | None, Contact]]
+    rebound: bool = False
+
+
+class SeenTimes:
+    """Times of contacts that wrote nothing, kept in memory until the next commit or for a few seconds.
+
+    They are a convenience, not a promise: what a crash takes of them is at most the last seconds.
+    """
+
+    def __init__(self, env: Environment) -> None:
+        """Write with every commit of `env`."""
+        self._env = env
+        self._lock = threading.Lock()
+        self._times: dict[int, int] = {}
+        self._timer: threading.Timer | None = None
+        env.before_commit(self._flush)
+
+    def note(self, number: int, at_ms: int) -> None:
+        """Remember that an enrollment was seen."""
+        with self._lock:
+            self._times[number] = at_ms
+            if self._timer is None:
+                self._timer = threading.Timer(SEEN_FLUSH_S, self._due)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def close(self) -> None:
+        """Write what is left."""
+        with self._lock:
+            timer = self._timer
+        if timer is not None:
+            timer.cancel()
+            self._due()
+
+    def _due(self) -> None:
+        with self._lock:
+            self._timer = None
+        if self._times:
+            self._env.write(lambda txn: None)
+
+    def _flush(self, txn: Txn) -> None:
+        if not self._times:
+            return
+        with self._lock:
+            times, self._times = self._times, {}
+        for number, at_ms in times.items():
+            key = u64(number)
+            row = txn.get(key, db=self._env.tables.contact)
+            if row is not None:
+                contact = Contact.decode(row)
+                if contact.seen_ms < at_ms:
+                    contact.seen_ms = at_ms
+                    txn.put(key, contact.encode(), db=self._env.tables.contact)
+
+
+class Part:
+    """Base of the store's parts; holds the environment and what all of them need."""
+
+    def __init__(self, env: Environment, seen: SeenTimes) -> None:
+        """Work on an open environment."""
+        self._env = env
+        self._t = env.tables
+        self._seen = seen
+
+    # --- ids ---
+
+    def _number(self, txn: Txn, enrollment_id: str) -> int | None:
+        """Number of an enrollment id, None when it was never mentioned."""
+        found = txn.get(id_key(enrollment_id), db=self._t.ids)
+        return unu64(found) if found else None
+
+    def _contact(self, txn: Txn, number: int) -> Contact:
+        row = txn.get(u64(number), db=self._t.contact)
+        return Contact.decode(row) if row else Contact()
+
+    def _put_contact(self, txn: Txn, number: int, contact: Contact) -> None:
+        txn.put(u64(number), contact.encode(), db=self._t.contact)
+
+    def _mention(self, txn: Txn, enrollment_id: str, kind: int, device_id: str, at_ms: int) -> int:
+        """Give a new id its number and its first rows; returns the number."""
+        number = self._env.next_number(txn, b"enrollment")
+        key = u64(number)
+        txn.put(id_key(enrollment_id), key, db=self._t.ids)
+        txn.put(key, Contact(kind=kind).encode(), db=self._t.contact)
+        self._put_facts(txn, number, {"id": enrollment_id, "device": device_id, "at": at_ms})
+        return number
+
+    def _facts(self, txn: Txn, number: int) -> dict[str, object]:
+        row = txn.get(u64(number), db=self._t.enrollment)
+        found: dict[str, object] = json.loads(row) if row else {}
+        return found
+
+    def _put_facts(self, txn: Txn, number: int, facts: dict[str, object]) -> None:
+        txn.put(u64(number), json.dumps(facts, separators=(",", ":")).encode(), db=self._t.enrollment)
+
+    def _resolve(self, txn: Txn, api_id: str) -> tuple[str, int | None]:
+        """Enrollment id and number that an administrator's id means; the number is None for an unknown one."""
+        number = self._number(txn, api_id)
+        if number is not None:
+            return api_id, number
+        if api_id == SHARED_IPAD_USER_ID:
+            raise MalformedField("udid", "every Shared iPad has this UserID; say UDID:UserShortName")
+        found = [self._facts(txn, n) for n in self._numbers(txn, self._t.user, api_id)]
+        if len(found) > 1:
+            names = ", ".join(sorted(str(facts["id"]) for facts in found))
+            raise Conflict(f"user {api_id} has several channels: {names}")
+        if found:
+            enrollment_id = str(found[0]["id"])
+            return enrollment_id, self._number(txn, enrollment_id)
+        if len(api_id.encode()) > 2 * MAX_ID_BYTES + 1:
+            raise MalformedField("udid", "is too long")
+        return api_id, None
+
+    def _known(self, txn: Txn, api_id: str) -> tuple[str, int]:
+        """As `_resolve`, but only for an id that exists."""
+        enrollment_id, number = self._resolve(txn, api_id)
+        if number is None:
+            raise NotFound(f"not found: enrollment {api_id}")
+        return enrollment_id, number
+
+    def _numbers(self, txn: Txn, table: object, text: str) -> list[int]:
+        """Enrollment numbers an index has for a text."""
+        prefix = id_key(text) + b"\0"
+        cursor = txn.cursor(table)
+        found = []
+        more = cursor.set_range(prefix)
+        while more and (key := cursor.key()).startswith(prefix):
+            if len(key) == len(prefix) + 8:
+                found.append(unu64(key[-8:]))
+            more = cursor.next()
+        return found
+
+    # --- binding ---
+
+    def _check_binding(
+        self, txn: Txn, ref: EnrollmentRef, identity: Identity, *, authenticate: bool = False
+    ) -> Binding:
+        """Check that a certificate may act for every id a message names; writes nothing.
+
+        Raises: IdentityMismatch.
+        """
+        binding = Binding([])
+        for name, kind in ref.bound_ids:
+            code = KINDS.index(kind)
+            number = self._number(txn, name)
+            contact = self._contact(txn, number) if number is not None else Contact()
+            bound = contact.fingerprint
+            if bound == identity.fingerprint:
+                if contact.kind:
+                    continue
+            elif contact.kind and contact.kind != code:
+                raise IdentityMismatch(f"{name} is known as another kind of enrollment")
+            elif bound != NO_FINGERPRINT:
+                if not authenticate:
+                    if identity.rule.warn_only:
+                        continue
+                    raise IdentityMismatch(f"{name} is bound to another certificate")
+                if not identity.rule.allow_rebind and not contact.has(CHECKED_OUT):
+                    raise IdentityMismatch(
+                        f"{name} is bound to another certificate and may not be bound again"
+                    )
+                binding.rebound = True
+            if identity.rule.exclusive and self._bound_elsewhere(txn, identity.fingerprint, number):
+                raise IdentityMismatch(f"the certificate of {name} is bound to another enrollment")
+            binding.rows.append((name, code, number, contact))
+        return binding
+
+    def _bound_elsewhere(self, txn: Txn, fingerprint: bytes, number: int | None) -> bool:
+        cursor = txn.cursor(self._t.fingerprint)
+        more = cursor.set_range(fingerprint)
+        while more and (key := cursor.key()).startswith(fingerprint):
+            if unu64(key[32:]) != number:
+                return True
+            more = cursor.next()
+        return False
+
+    def _bind(self, txn: Txn, binding: Binding, identity: Identity, at_ms: int) -> None:
+        """Write down what `_check_binding` found to be new."""
+        for name, code, known, contact in binding.rows:
+            number = known if known is not None else self._mention(txn, name, code, name, at_ms)
+            if contact.fingerprint != NO_FINGERPRINT:
+                txn.delete(contact.fingerprint + u64(number), db=self._t.fingerprint)
+            contact.fingerprint, contact.kind = identity.fingerprint, code
+            txn.put(contact.fingerprint + u64(number), b"", db=self._t.fingerprint)
+            self._put_contact(txn, number, contact)
+
+    def _channel(self, txn: Txn, ref: EnrollmentRef, at_ms: int) -> tuple[int, Contact]:
+        """Number and contact of the channel a message speaks for, made when it is new."""
+        code = KINDS.index(ref.kind)
+        number = self._number(txn, ref.enrollment_id)
+        if number is None:
+            number = self._mention(txn, ref.enrollment_id, 0, ref.device_id, at_ms)
+        contact = self._contact(txn, number)
+        if ref.kind.is_user_channel and contact.kind != code:
+            contact.kind = code
+            facts = self._facts(txn, number)
+            facts.update(device=ref.device_id, user_id=ref.user_id)
+            self._put_facts(txn, number, facts)
+            if ref.kind is not EnrollmentKind.SHARED_IPAD:
+                txn.put(text_key(ref.user_id, number), b"", db=self._t.user)
+            self._put_contact(txn, number, contact)
+        return number, contact
+
+    def check_binding(self, ref: EnrollmentRef, identity: Identity, *, at: datetime) -> None:
+        """See `storage.base.Enrollments`."""
+        with self._env.read() as txn:
+            new = bool(self._check_binding(txn, ref, identity).rows)
+        if new:
+            self._env.write(
+                lambda txn: self._bind(txn, self._check_binding(txn, ref, identity), identity, ms(at))
+            )

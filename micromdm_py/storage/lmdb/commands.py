@@ -1,0 +1,143 @@
+"""Command records and the index from uuid to command."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from micromdm_py.protocol.lifecycle import OPEN_STATES, CommandState
+from micromdm_py.storage.lmdb.environment import Environment, Txn
+from micromdm_py.storage.lmdb.tables import from_ms, maybe_ms, pair, u64, unu64
+from micromdm_py.storage.records import CommandRecord
+
+__all__ = ["Command", "Commands"]
+
+HANDED_OUT, UNTOUCHED, FINISHED = b"h", b"p", b"z"
+"""Groups of the uuid index: an answer counts for a handed-out command first, then for an untouched one."""
+
+
+@dataclass(slots=True)
+class Command:
+    """One row of the `command` table."""
+
+    uuid: str
+    request_type: str
+    state: CommandState
+    origin: str
+    created_ms: int
+    updated_ms: int
+    tries: int = 0
+    tried_ms: int = 0
+    sent_ms: int = 0
+    received_ms: int = 0
+    canceled_ms: int = 0
+    has_report: int = 0
+
+    @classmethod
+    def decode(cls, row: bytes) -> "Command":
+        """Read a row."""
+        uuid, request_type, state, *rest = json.loads(row)
+        return cls(uuid, request_type, CommandState(state), *rest)
+
+    def encode(self) -> bytes:
+        """Write a row."""
+        return json.dumps(
+            (
+                self.uuid,
+                self.request_type,
+                self.state,
+                self.origin,
+                self.created_ms,
+                self.updated_ms,
+                self.tries,
+                self.tried_ms,
+                self.sent_ms,
+                self.received_ms,
+                self.canceled_ms,
+                self.has_report,
+            ),
+            separators=(",", ":"),
+        ).encode()
+
+    def record(self, sequence: int) -> CommandRecord:
+        """The record as services see it."""
+        return CommandRecord(
+            command_id(self.created_ms, sequence),
+            self.uuid,
+            self.request_type,
+            self.state,
+            self.origin,
+            self.tries,
+            from_ms(self.created_ms),
+            from_ms(self.updated_ms),
+            maybe_ms(self.tried_ms),
+            maybe_ms(self.sent_ms),
+            maybe_ms(self.received_ms),
+            maybe_ms(self.canceled_ms),
+            bool(self.has_report),
+        )
+
+
+def command_id(created_ms: int, sequence: int) -> str:
+    """24 hex digits: seconds since 1970, then the sequence number."""
+    return f"{created_ms // 1000:08x}{sequence:016x}"
+
+
+class Commands:
+    """Access to the tables `command` and `uuid`."""
+
+    def __init__(self, env: Environment) -> None:
+        """Work on an open environment."""
+        self._t = env.tables
+
+    def get(self, txn: Txn, number: int, sequence: int) -> Command | None:
+        """A record, None when there is none."""
+        row = txn.get(pair(number, sequence), db=self._t.command)
+        return Command.decode(row) if row else None
+
+    def put(self, txn: Txn, number: int, sequence: int, command: Command) -> None:
+        """Write a record."""
+        txn.put(pair(number, sequence), command.encode(), db=self._t.command)
+
+    def index(self, txn: Txn, number: int, sequence: int, command: Command, order: int) -> None:
+        """Enter a command under its uuid; `order` is its place in the queue while it is open."""
+        place = command.state[0].encode() + u64(order)
+        key = u64(number) + _group(command.state) + _hash(command.uuid) + u64(sequence)
+        txn.put(key, place, db=self._t.uuid)
+
+    def unindex(self, txn: Txn, number: int, sequence: int, command: Command) -> None:
+        """Take a command out of the index, before its state changes."""
+        key = u64(number) + _group(command.state) + _hash(command.uuid) + u64(sequence)
+        txn.delete(key, db=self._t.uuid)
+
+    def answered(self, txn: Txn, number: int, uuid: str) -> tuple[int, int] | None:
+        """The command an answer counts for, as (sequence, order in the queue; 0 when finished)."""
+        for group in (HANDED_OUT, UNTOUCHED):
+            prefix = u64(number) + group + _hash(uuid)
+            cursor = txn.cursor(self._t.uuid)
+            if cursor.set_range(prefix) and cursor.key().startswith(prefix):
+                return unu64(cursor.key()[-8:]), unu64(cursor.value()[1:])
+        sequence = self.newest(txn, number, uuid, (FINISHED,))
+        return (sequence, 0) if sequence is not None else None
+
+    def newest(
+        self, txn: Txn, number: int, uuid: str, groups: tuple[bytes, ...] = (HANDED_OUT, UNTOUCHED, FINISHED)
+    ) -> int | None:
+        """Sequence of the newest command with a uuid."""
+        found = None
+        for group in groups:
+            prefix = u64(number) + group + _hash(uuid)
+            cursor = txn.cursor(self._t.uuid)
+            below = cursor.prev() if cursor.set_range(prefix + b"\xff" * 9) else cursor.last()
+            if below and cursor.key().startswith(prefix):
+                found = max(found or 0, unu64(cursor.key()[-8:]))
+        return found
+
+
+def _group(state: CommandState) -> bytes:
+    if state is CommandState.PENDING:
+        return UNTOUCHED
+    return HANDED_OUT if state in OPEN_STATES else FINISHED
+
+
+def _hash(uuid: str) -> bytes:
+    return hashlib.blake2b(uuid.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -1,0 +1,114 @@
+"""The certificate authority's memory, one-time challenges, and signed reports that nobody can read."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable
+from datetime import datetime
+
+from micromdm_py.protocol.webhook import Event
+from micromdm_py.storage.lmdb.base import Part
+from micromdm_py.storage.lmdb.environment import Txn
+from micromdm_py.storage.lmdb.outbox import append_event
+from micromdm_py.storage.lmdb.tables import from_ms, ms, u64, unu64
+
+__all__ = ["DepotPart", "QuarantinePart"]
+
+FIRST_SERIAL = 2
+QUARANTINE_AT = 3
+"""How often the same identity has to send the same undecodable bytes before they are put aside."""
+QUARANTINE_KEPT = 1000
+"""Reports in quarantine at most; the oldest make room."""
+
+
+class DepotPart(Part):
+    """Implements `storage.base.Depot`."""
+
+    def authority(self) -> tuple[bytes, bytes] | None:
+        """See `storage.base.Depot`."""
+        with self._env.read() as txn:
+            row = txn.get(b"authority", db=self._t.meta)
+        if row is None:
+            return None
+        certificate, key = json.loads(row)
+        return base64.b64decode(certificate), base64.b64decode(key)
+
+    def create_authority(self, certificate: bytes, key: bytes) -> None:
+        """See `storage.base.Depot`."""
+        row = json.dumps([base64.b64encode(certificate).decode(), base64.b64encode(key).decode()]).encode()
+
+        def operation(txn: Txn) -> None:
+            if txn.put(b"authority", row, overwrite=False, db=self._t.meta):
+                txn.put(b"serial", u64(FIRST_SERIAL - 1), db=self._t.meta)
+
+        self._env.write(operation)
+
+    def issue(self, make: Callable[[int], bytes], common_name: str, *, at: datetime) -> bytes:
+        """See `storage.base.Depot`."""
+        # The serial number is taken first and by itself: signing inside the transaction would make others wait.
+        serial = self._env.write(lambda txn: self._env.next_number(txn, b"serial"))
+        certificate = make(serial)
+        fingerprint = hashlib.sha256(certificate).digest()
+        row = json.dumps(
+            [serial, common_name, ms(at), base64.b64encode(certificate).decode()], separators=(",", ":")
+        )
+        self._env.write(lambda txn: txn.put(fingerprint, row.encode(), db=self._t.identity))
+        return certificate
+
+    def is_issued(self, fingerprint: bytes) -> bool:
+        """See `storage.base.Depot`."""
+        with self._env.read() as txn:
+            return txn.get(fingerprint, db=self._t.identity) is not None
+
+    def add_challenge(self, challenge: str, *, at: datetime) -> None:
+        """See `storage.base.Depot`."""
+        digest = hashlib.sha256(challenge.encode()).digest()
+        self._env.write(lambda txn: txn.put(digest, u64(ms(at)), db=self._t.challenge))
+
+    def take_challenge(self, challenge: str) -> bool:
+        """See `storage.base.Depot`."""
+        digest = hashlib.sha256(challenge.encode("utf-8", "surrogatepass")).digest()
+        return self._env.write(lambda txn: txn.delete(digest, db=self._t.challenge))
+
+
+class QuarantinePart(Part):
+    """Implements `storage.base.Quarantine`."""
+
+    def undecodable(self, fingerprint: bytes, body: bytes, event: Event | None, *, at: datetime) -> bool:
+        """See `storage.base.Quarantine`."""
+        digest = hashlib.sha256(body).digest()
+
+        def operation(txn: Txn) -> bool:
+            row = txn.get(fingerprint, db=self._t.undecodable) or b""
+            count = unu64(row[32:]) if row.startswith(digest) else 0
+            if count >= QUARANTINE_AT:
+                return True
+            count += 1
+            txn.put(fingerprint, digest + u64(count), db=self._t.undecodable)
+            if count < QUARANTINE_AT:
+                return False
+            self._make_room(txn)
+            txn.put(u64(ms(at)) + fingerprint, body, db=self._t.quarantine)
+            if event is not None:
+                append_event(self._env, txn, "", event, ms(at))
+            return True
+
+        return self._env.write(operation)
+
+    def _make_room(self, txn: Txn) -> None:
+        while txn.stat(self._t.quarantine)["entries"] >= QUARANTINE_KEPT:
+            cursor = txn.cursor(self._t.quarantine)
+            cursor.first()
+            txn.delete(cursor.key(), db=self._t.quarantine)
+
+    def quarantined(self, limit: int = 100) -> list[tuple[datetime, bytes, bytes]]:
+        """See `storage.base.Quarantine`."""
+        found: list[tuple[datetime, bytes, bytes]] = []
+        with self._env.read() as txn:
+            cursor = txn.cursor(self._t.quarantine)
+            more = cursor.last()
+            while more and len(found) < limit:
+                key = cursor.key()
+                found.append((from_ms(unu64(key)), key[8:], cursor.value()))
+                more = cursor.prev()
+        return found

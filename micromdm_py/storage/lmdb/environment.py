@@ -1,0 +1,236 @@
+"""The LMDB environment: opening, reading, and writing by group commit."""
+
+import contextlib
+import json
+import logging
+import os
+import secrets
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+import lmdb
+
+from micromdm_py.errors import MdmError, StartupError, StorageUnavailable
+from micromdm_py.storage.lmdb.tables import TABLES, u64, unu64
+
+__all__ = ["Cursor", "Environment", "Tables", "Txn"]
+
+SCHEMA = 1
+MAX_READERS = 4096
+MAX_BATCH = 256
+"""Operations in one commit at most, so that the first of them does not wait for ever."""
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+Table = Any
+"""Handle of a table; the binding keeps its type private."""
+
+
+class Cursor(Protocol):
+    """What we use of a cursor."""
+
+    def set_range(self, key: bytes) -> bool: ...  # as in the lmdb module
+    def first(self) -> bool: ...
+    def last(self) -> bool: ...
+    def next(self) -> bool: ...
+    def prev(self) -> bool: ...
+    def key(self) -> bytes: ...
+    def value(self) -> bytes: ...
+
+
+class Txn(Protocol):
+    """What we use of a transaction, with the types it has when buffers are off."""
+
+    def get(self, key: bytes, *, db: Table) -> bytes | None: ...
+    def put(
+        self, key: bytes, value: bytes, *, overwrite: bool = True, append: bool = False, db: Table
+    ) -> bool: ...
+    def delete(self, key: bytes, *, db: Table) -> bool: ...
+    def cursor(self, db: Table) -> Cursor: ...
+    def stat(self, db: Table) -> dict[str, int]: ...
+
+
+Write = Callable[[Txn], T]
+
+
+class Tables:
+    """Handles of all tables, one attribute each."""
+
+    def __init__(self, env: lmdb.Environment) -> None:
+        """Open (and on first use make) every table."""
+        self._handles = {name: env.open_db(name.encode()) for name in TABLES}
+
+    def __getattr__(self, name: str) -> Table:
+        """The handle of a table; kept as an attribute, so that it is looked up once."""
+        handle = self.__dict__.get("_handles", {}).get(name)
+        if handle is None:
+            raise AttributeError(name)
+        setattr(self, name, handle)
+        return handle
+
+
+class _Entry(Generic[T]):
+    """One operation on its way through a group commit."""
+
+    __slots__ = ("done", "error", "operation", "result")
+
+    def __init__(self, operation: Write[T]) -> None:
+        self.operation = operation
+        self.done = False
+        self.error: BaseException | None = None
+        self.result: T | None = None
+
+
+class Environment:
+    """One open store: short read transactions, and writes that share commits.
+
+    Writing follows the flat-combining pattern: a caller puts its operation on a list; whoever holds the leader lock
+    runs everything on the list in one transaction, commits once, and lets the others go. An operation that raises an
+    `MdmError` has to do so before its first write and fails alone; anything else rolls the batch back, and the
+    operations are run again one by one, so that a faulty one cannot spoil its neighbours.
+    """
+
+    def __init__(self, path: Path, *, map_size_bytes: int) -> None:
+        """Open the folder `path`, making it (0700, files 0600) when it is missing.
+
+        Raises: StartupError when it is no store of ours, damaged, newer than this program, or not accessible.
+        """
+        try:
+            path.mkdir(mode=0o700, parents=False, exist_ok=True)
+            self._env = lmdb.open(
+                str(path),
+                map_size=map_size_bytes,
+                max_dbs=len(TABLES) + 8,
+                max_readers=MAX_READERS,
+                max_spare_txns=64,
+                mode=0o600,
+                readahead=False,
+            )
+        except (lmdb.Error, OSError) as fault:
+            raise StartupError(f"opening store {path}: {fault}") from fault
+        try:
+            self._env.reader_check()
+            self.tables = Tables(self._env)
+            self._check_schema(path)
+        except (lmdb.Error, struct.error, ValueError) as fault:
+            self._env.close()
+            raise StartupError(f"opening store {path}: {fault}") from fault
+        except StartupError:
+            self._env.close()
+            raise
+        self._mutex = threading.Lock()
+        self._leader = threading.Lock()
+        self._waiting: list[_Entry[object]] = []
+        self._before_commit: list[Callable[[Txn], None]] = []
+
+    def _check_schema(self, path: Path) -> None:
+        with self.read() as txn:
+            found = txn.get(b"schema", db=self.tables.meta)
+            empty = found is None and txn.stat(self.tables.ids)["entries"] == 0
+        if found is None:
+            if not empty:
+                raise StartupError(f"opening store {path}: no schema version: not a store of this program")
+            with self._env.begin(write=True) as txn:
+                txn.put(b"schema", u64(SCHEMA), db=self.tables.meta, overwrite=False)
+                names = json.dumps([secrets.token_hex(12), secrets.token_hex(12)])
+                txn.put(b"organization", names.encode(), db=self.tables.meta, overwrite=False)
+        elif unu64(found) > SCHEMA:
+            raise StartupError(
+                f"opening store {path}: schema version {unu64(found)} is newer than this program knows ({SCHEMA})"
+            )
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Txn]:
+        """A snapshot to read from."""
+        with self._env.begin() as txn:
+            yield cast(Txn, txn)
+
+    def before_commit(self, hook: Callable[[Txn], None]) -> None:
+        """Have `hook` run at the end of every batch, inside its transaction."""
+        self._before_commit.append(hook)
+
+    def write(self, operation: Write[T]) -> T:
+        """Run an operation in a transaction and return its result once it is on disk.
+
+        Raises: what the operation raises; StorageUnavailable when the disk or the map is full.
+        """
+        entry = _Entry(operation)
+        with self._mutex:
+            self._waiting.append(entry)  # type: ignore[arg-type]  # one list holds results of every type
+        with self._leader:
+            while not entry.done:
+                with self._mutex:
+                    batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+                self._run(batch)
+        if entry.error is not None:
+            raise entry.error
+        return entry.result  # type: ignore[return-value]  # set when there is no error
+
+    def _run(self, batch: list[_Entry[object]]) -> None:
+        """Run a batch in one commit, or one by one when that fails."""
+        try:
+            self._commit(batch)
+        except BaseException as fault:
+            if len(batch) == 1:
+                batch[0].error = _outward(fault)
+                batch[0].done = True
+                return
+            for entry in batch:
+                entry.error = None
+                self._run([entry])
+
+    def _commit(self, batch: list[_Entry[object]]) -> None:
+        with self._env.begin(write=True) as begun:
+            txn = cast(Txn, begun)
+            for entry in batch:
+                try:
+                    entry.result = entry.operation(txn)
+                except MdmError as fault:
+                    entry.error = fault
+            for hook in self._before_commit:
+                hook(txn)
+        for entry in batch:
+            entry.done = True
+
+    def next_number(self, txn: Txn, name: bytes) -> int:
+        """The next value of a counter in `meta`; counting begins at 1."""
+        value = self.number(txn, name) + 1
+        txn.put(name, u64(value), db=self.tables.meta)
+        return value
+
+    def number(self, txn: Txn, name: bytes) -> int:
+        """The present value of a counter, 0 before its first use."""
+        found = txn.get(name, db=self.tables.meta)
+        return unu64(found) if found else 0
+
+    def copy(self, target: Path) -> None:
+        """Write a compacted, consistent copy into an empty folder."""
+        self._env.copy(str(target), compact=True)
+
+    def close(self) -> None:
+        """Close the environment; it cannot be used afterwards."""
+        with self._leader:
+            self._env.close()
+
+
+def _outward(fault: BaseException) -> BaseException:
+    """What a caller sees of a failed write."""
+    if isinstance(fault, lmdb.MapFullError):
+        logger.error("store is full: raise -store-size-gib")
+        return StorageUnavailable("the store has reached its size limit (-store-size-gib)")
+    if isinstance(fault, lmdb.BadValsizeError):
+        return fault
+    if isinstance(fault, (lmdb.Error, OSError)):
+        logger.error("store cannot write: %s", fault)
+        return StorageUnavailable(f"the store cannot write: {_reason(fault)}")
+    return fault
+
+
+def _reason(fault: Exception) -> str:
+    """The part of an LMDB error that says why, without call and path."""
+    text = str(fault).rsplit(": ", 1)[-1]
+    return text or os.strerror(5)

@@ -1,0 +1,214 @@
+"""Webhook events on their way, and where each receiver stands."""
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from micromdm_py.protocol.webhook import Event
+from micromdm_py.storage.lmdb.base import Part
+from micromdm_py.storage.lmdb.environment import Environment, Txn
+from micromdm_py.storage.lmdb.tables import from_ms, id_key, maybe_ms, ms, u64, unu64
+from micromdm_py.storage.records import HeldEvent, ReceiverState, StoredEvent
+
+__all__ = ["OutboxPart", "append_event"]
+
+_HEAD = struct.Struct(">QHHH")
+"""Of an event row: time in ms, lengths of enrollment id, topic and event id."""
+_HELD = struct.Struct(">IQI")
+"""Of a held row: tries, due time in ms, length of the error text."""
+
+
+def append_event(env: Environment, txn: Txn, enrollment_id: str, event: Event, at_ms: int) -> int:
+    """Store an event at the end of the outbox; returns its sequence."""
+    sequence = env.next_number(txn, b"event")
+    row = _encode(enrollment_id, event.event_topic, event.event_id, at_ms, event.body)
+    txn.put(u64(sequence), row, append=True, db=env.tables.event)
+    return sequence
+
+
+def _encode(enrollment_id: str, topic: str, event_id: str, at_ms: int, body: bytes) -> bytes:
+    who, what, name = enrollment_id.encode(), topic.encode(), event_id.encode()
+    return _HEAD.pack(at_ms, len(who), len(what), len(name)) + who + what + name + body
+
+
+def _decode(sequence: int, row: bytes) -> StoredEvent:
+    at_ms, *lengths = _HEAD.unpack_from(row)
+    parts, at = [], _HEAD.size
+    for length in lengths:
+        parts.append(row[at : at + length].decode())
+        at += length
+    return StoredEvent(sequence, parts[0], parts[1], from_ms(at_ms), row[at:])
+
+
+def _encode_held(held: HeldEvent) -> bytes:
+    error = held.error.encode()
+    event = held.event
+    row = _encode(event.enrollment_id, event.event_topic, "", ms(event.created_at), event.body)
+    return _HELD.pack(held.tries, ms(held.due_at), len(error)) + error + row
+
+
+def _decode_held(sequence: int, row: bytes) -> HeldEvent:
+    tries, due, length = _HELD.unpack_from(row)
+    at = _HELD.size + length
+    event = _decode(sequence, row[at:])
+    return HeldEvent(event, tries, from_ms(due), row[_HELD.size : at].decode())
+
+
+def _prefix(receiver: str) -> bytes:
+    return hashlib.blake2b(receiver.encode(), digest_size=16).digest()
+
+
+class OutboxPart(Part):
+    """Implements `storage.base.Outbox`."""
+
+    def receiver(self, receiver: str) -> ReceiverState:
+        """See `storage.base.Outbox`."""
+        with self._env.read() as txn:
+            state = self._receiver(txn, receiver)
+        if state is None:
+
+            def create(txn: Txn) -> dict[str, object]:
+                state = self._receiver(txn, receiver)
+                if state is None:
+                    state = {"name": receiver, "cursor": self._env.number(txn, b"event")}
+                    self._put_receiver(txn, receiver, state)
+                return state
+
+            state = self._env.write(create)
+        return _state(receiver, state)
+
+    def _receiver(self, txn: Txn, receiver: str) -> dict[str, object] | None:
+        row = txn.get(id_key(receiver), db=self._t.receiver)
+        found: dict[str, object] | None = json.loads(row) if row else None
+        return found
+
+    def _put_receiver(self, txn: Txn, receiver: str, state: dict[str, object]) -> None:
+        txn.put(id_key(receiver), json.dumps(state).encode(), db=self._t.receiver)
+
+    def events_after(self, sequence: int, limit: int) -> list[StoredEvent]:
+        """See `storage.base.Outbox`."""
+        found: list[StoredEvent] = []
+        with self._env.read() as txn:
+            cursor = txn.cursor(self._t.event)
+            more = cursor.set_range(u64(sequence + 1))
+            while more and len(found) < limit:
+                found.append(_decode(unu64(cursor.key()), cursor.value()))
+                more = cursor.next()
+        return found
+
+    def held_events(self, receiver: str, after: int, limit: int) -> list[HeldEvent]:
+        """See `storage.base.Outbox`."""
+        return self._kept(self._t.held, receiver, after, limit)
+
+    def dead_letters(self, receiver: str, limit: int) -> list[HeldEvent]:
+        """See `storage.base.Outbox`."""
+        return self._kept(self._t.dead, receiver, 0, limit)
+
+    def _kept(self, table: object, receiver: str, after: int, limit: int) -> list[HeldEvent]:
+        found: list[HeldEvent] = []
+        prefix = _prefix(receiver)
+        with self._env.read() as txn:
+            cursor = txn.cursor(table)
+            more = cursor.set_range(prefix + u64(after + 1))
+            while more and len(found) < limit and (key := cursor.key()).startswith(prefix):
+                found.append(_decode_held(unu64(key[16:]), cursor.value()))
+                more = cursor.next()
+        return found
+
+    def settle(
+        self,
+        receiver: str,
+        *,
+        at: datetime,
+        cursor: int | None = None,
+        hold: Iterable[HeldEvent] = (),
+        release: Iterable[int] = (),
+        dead: Iterable[HeldEvent] = (),
+        succeeded: bool = False,
+        error: str = "",
+    ) -> None:
+        """See `storage.base.Outbox`."""
+        held, released, buried = list(hold), list(release), list(dead)
+
+        def operation(txn: Txn) -> None:
+            state = self._receiver(txn, receiver) or {"name": receiver, "cursor": 0}
+            count = _int(state, "held")
+            prefix = _prefix(receiver)
+            for one in held:
+                count += txn.get(prefix + u64(one.event.sequence), db=self._t.held) is None
+                txn.put(prefix + u64(one.event.sequence), _encode_held(one), db=self._t.held)
+            for sequence in [*released, *(one.event.sequence for one in buried)]:
+                count -= txn.delete(prefix + u64(sequence), db=self._t.held)
+            for one in buried:
+                txn.put(prefix + u64(one.event.sequence), _encode_held(one), db=self._t.dead)
+            state["held"] = count
+            state["dead"] = _int(state, "dead") + len(buried)
+            if cursor is not None:
+                state["cursor"] = max(cursor, _int(state, "cursor"))
+            if succeeded:
+                state["success_ms"] = ms(at)
+            if error:
+                state["error_ms"], state["error"] = ms(at), error
+            self._put_receiver(txn, receiver, state)
+
+        self._env.write(operation)
+
+    def forget_events(self, receivers: Sequence[str], *, before: datetime, limit: int) -> int:
+        """See `storage.base.Outbox`."""
+
+        def operation(txn: Txn) -> int:
+            states = [self._receiver(txn, name) for name in receivers]
+            done = min((_int(s, "cursor") if s else 0 for s in states), default=1 << 63)
+            old: list[bytes] = []
+            cursor = txn.cursor(self._t.event)
+            more = cursor.first()
+            while more and len(old) < limit and unu64(cursor.key()) <= done:
+                if unu64(cursor.value()) >= ms(before):
+                    break
+                old.append(cursor.key())
+                more = cursor.next()
+            for key in old:
+                txn.delete(key, db=self._t.event)
+            return len(old)
+
+        return self._env.write(operation)
+
+    def forget_receivers(self, keep: Sequence[str]) -> None:
+        """See `storage.base.Outbox`."""
+
+        def operation(txn: Txn) -> None:
+            cursor = txn.cursor(self._t.receiver)
+            gone = []
+            more = cursor.first()
+            while more:
+                name = json.loads(cursor.value())["name"]
+                if name not in keep:
+                    gone.append((cursor.key(), _prefix(name)))
+                more = cursor.next()
+            for key, prefix in gone:
+                txn.delete(key, db=self._t.receiver)
+                for table in (self._t.held, self._t.dead):
+                    cursor = txn.cursor(table)
+                    while cursor.set_range(prefix) and cursor.key().startswith(prefix):
+                        txn.delete(cursor.key(), db=table)
+
+        self._env.write(operation)
+
+
+def _state(receiver: str, state: dict[str, object]) -> ReceiverState:
+    return ReceiverState(
+        receiver,
+        _int(state, "cursor"),
+        _int(state, "held"),
+        _int(state, "dead"),
+        maybe_ms(_int(state, "success_ms")),
+        maybe_ms(_int(state, "error_ms")),
+        str(state.get("error", "")),
+    )
+
+
+def _int(state: dict[str, object], key: str) -> int:
+    value = state.get(key, 0)
+    return value if isinstance(value, int) else 0

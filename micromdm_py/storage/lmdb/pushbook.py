@@ -1,0 +1,217 @@
+"""Push data, scheduled pushes and push certificates.
+
+A row of `push` begins with eight bytes, the time at which a push is due (0: none, `NEVER`: the token is dead), so that
+queueing a command to a device that is about to be pushed reads eight bytes and writes nothing.
+"""
+
+import base64
+import json
+from datetime import datetime
+
+from micromdm_py.errors import NotConfigured, NotFound
+from micromdm_py.storage.lmdb.base import Part
+from micromdm_py.storage.lmdb.commands import Command
+from micromdm_py.storage.lmdb.environment import Tables, Txn
+from micromdm_py.storage.lmdb.tables import from_ms, maybe_ms, ms, pair, u64, unpair, unu64
+from micromdm_py.storage.records import DuePush, PushCertificate, PushOutcome, PushTarget
+
+__all__ = ["PushPart", "drop_push", "push_topic", "schedule_after_enqueue", "store_push_data"]
+
+NEVER = (1 << 64) - 1
+MARKED_AT_ONCE = 1000
+"""Commands that get their `sent_at` from one push at most; the rest get it from the next."""
+
+Row = dict[str, object]
+
+
+def schedule_after_enqueue(tables: Tables, txn: Txn, number: int, at_ms: int) -> bool:
+    """Schedule a push unless one is due already or cannot be made; returns whether one is on its way."""
+    row = txn.get(u64(number), db=tables.push)
+    if row is None or (due := unu64(row)) == NEVER:
+        return False
+    if not due or due > at_ms:
+        _schedule(tables, txn, number, row, at_ms)
+    return True
+
+
+def _schedule(tables: Tables, txn: Txn, number: int, row: bytes, due_ms: int) -> None:
+    old = unu64(row)
+    if old not in (0, NEVER):
+        txn.delete(pair(old, number), db=tables.push_due)
+    if due_ms not in (0, NEVER):
+        txn.put(pair(due_ms, number), b"", db=tables.push_due)
+    txn.put(u64(number), u64(due_ms) + row[8:], db=tables.push)
+
+
+def store_push_data(
+    tables: Tables, txn: Txn, number: int, data: tuple[str, str, str], at_ms: int, *, waiting: bool
+) -> None:
+    """Keep (token hex, magic, topic) of a TokenUpdate; a push is scheduled when commands wait for one."""
+    row = txn.get(u64(number), db=tables.push)
+    old: Row = json.loads(row[8:]) if row else {}
+    token, magic, topic = data
+    new: Row = {**old, "token": token, "magic": magic, "topic": topic, "tries": 0, "dead_ms": 0, "dead": ""}
+    due = unu64(row) if row else 0
+    head = 0 if due == NEVER else due
+    fresh = u64(head) + json.dumps(new, separators=(",", ":")).encode()
+    txn.put(u64(number), fresh, db=tables.push)
+    if waiting:
+        _schedule(tables, txn, number, fresh, at_ms)
+
+
+def drop_push(tables: Tables, txn: Txn, number: int) -> None:
+    """Forget push data and what is scheduled."""
+    row = txn.get(u64(number), db=tables.push)
+    if row is not None:
+        txn.delete(pair(unu64(row), number), db=tables.push_due)
+        txn.delete(u64(number), db=tables.push)
+
+
+def push_topic(tables: Tables, txn: Txn, number: int) -> str:
+    """Topic of an enrollment's push data, "" when it has none."""
+    row = txn.get(u64(number), db=tables.push)
+    return str(json.loads(row[8:])["topic"]) if row else ""
+
+
+class PushPart(Part):
+    """Implements `storage.base.PushBook`."""
+
+    def push_target(self, api_id: str) -> PushTarget:
+        """See `storage.base.PushBook`."""
+        with self._env.read() as txn:
+            enrollment_id, number = self._resolve(txn, api_id)
+            row = txn.get(u64(number), db=self._t.push) if number is not None else None
+        if row is None:
+            raise NotFound(f"not found: push data for {api_id}")
+        return _target(enrollment_id, row)
+
+    def schedule_push(self, api_id: str, *, at: datetime) -> None:
+        """See `storage.base.PushBook`."""
+
+        def operation(txn: Txn) -> None:
+            _, number = self._resolve(txn, api_id)
+            row = txn.get(u64(number), db=self._t.push) if number is not None else None
+            if row is None or number is None:
+                raise NotFound(f"not found: push data for {api_id}")
+            schedule_after_enqueue(self._t, txn, number, ms(at))
+
+        self._env.write(operation)
+
+    def due_pushes(self, *, at: datetime, limit: int) -> tuple[list[DuePush], datetime | None]:
+        """See `storage.base.PushBook`."""
+        found: list[DuePush] = []
+        later = None
+        with self._env.read() as txn:
+            newest = self._env.number(txn, b"sequence")
+            cursor = txn.cursor(self._t.push_due)
+            more = cursor.first()
+            while more:
+                due, number = unpair(cursor.key())
+                if due > ms(at) or len(found) >= limit:
+                    later = from_ms(due)
+                    break
+                row = txn.get(u64(number), db=self._t.push)
+                if row is not None:
+                    found.append(DuePush(_target(str(self._facts(txn, number)["id"]), row), newest))
+                more = cursor.next()
+        return found, later
+
+    def record_push(self, due: DuePush, outcome: PushOutcome) -> None:
+        """See `storage.base.PushBook`."""
+
+        def operation(txn: Txn) -> None:
+            number = self._number(txn, due.target.enrollment_id)
+            row = txn.get(u64(number), db=self._t.push) if number is not None else None
+            if row is None or number is None:
+                return
+            push: Row = json.loads(row[8:])
+            push["last"] = [ms(outcome.at), outcome.accepted, outcome.apns_id, outcome.reason]
+            same_token = push["token"] == due.target.token_hex
+            if outcome.dead and same_token:
+                push["dead_ms"], push["dead"] = ms(outcome.at), outcome.reason
+            push["tries"] = 0 if outcome.accepted else _int(push, "tries") + 1
+            if outcome.accepted:
+                push["sent"] = self._mark_sent(txn, number, _int(push, "sent"), due.sequence, ms(outcome.at))
+            fresh = row[:8] + json.dumps(push, separators=(",", ":")).encode()
+            _schedule(self._t, txn, number, fresh, self._next_push(txn, number, push, due, outcome))
+
+        self._env.write(operation)
+
+    def _next_push(self, txn: Txn, number: int, push: Row, due: DuePush, outcome: PushOutcome) -> int:
+        """When the next push is due: `NEVER` for a dead token, 0 for none, else milliseconds."""
+        if push["dead_ms"]:
+            return NEVER
+        if push["token"] != due.target.token_hex or self._queued_since(txn, number, due.sequence):
+            return ms(outcome.at)
+        return ms(outcome.retry_at) if outcome.retry_at else 0
+
+    def _queued_since(self, txn: Txn, number: int, sequence: int) -> bool:
+        cursor = txn.cursor(self._t.command)
+        return cursor.set_range(pair(number, sequence + 1)) and cursor.key().startswith(u64(number))
+
+    def _mark_sent(self, txn: Txn, number: int, after: int, upto: int, at_ms: int) -> int:
+        """Set `sent_at` of the commands queued since the last accepted push; returns the last one marked."""
+        cursor = txn.cursor(self._t.command)
+        marked: list[tuple[int, bytes]] = []
+        more = cursor.set_range(pair(number, after + 1))
+        while more and len(marked) < MARKED_AT_ONCE:
+            owner, sequence = unpair(cursor.key())
+            if owner != number or sequence > upto:
+                break
+            marked.append((sequence, cursor.value()))
+            more = cursor.next()
+        for sequence, row in marked:
+            command = Command.decode(row)
+            if not command.sent_ms:
+                command.sent_ms = command.updated_ms = at_ms
+                txn.put(pair(number, sequence), command.encode(), db=self._t.command)
+        return marked[-1][0] if len(marked) == MARKED_AT_ONCE else upto
+
+    def store_push_certificate(self, certificate: PushCertificate) -> None:
+        """See `storage.base.PushBook`."""
+        row = json.dumps(
+            {
+                "certificate": base64.b64encode(certificate.certificate).decode(),
+                "key": base64.b64encode(certificate.key).decode(),
+                "stored_ms": ms(certificate.stored_at),
+            }
+        ).encode()
+
+        def operation(txn: Txn) -> None:
+            txn.put(certificate.topic.encode(), row, db=self._t.push_certificate)
+            txn.put(b"push_topic", certificate.topic.encode(), db=self._t.meta)
+
+        self._env.write(operation)
+
+    def push_certificate(self, topic: str = "") -> PushCertificate:
+        """See `storage.base.PushBook`."""
+        with self._env.read() as txn:
+            name = topic.encode() or txn.get(b"push_topic", db=self._t.meta) or b""
+            row = txn.get(name, db=self._t.push_certificate) if name else None
+        if row is None:
+            raise NotConfigured("no push certificate is stored")
+        found = json.loads(row)
+        return PushCertificate(
+            name.decode(),
+            base64.b64decode(found["certificate"]),
+            base64.b64decode(found["key"]),
+            from_ms(found["stored_ms"]),
+        )
+
+
+def _target(enrollment_id: str, row: bytes) -> PushTarget:
+    push: Row = json.loads(row[8:])
+    return PushTarget(
+        enrollment_id,
+        str(push["token"]),
+        str(push["magic"]),
+        str(push["topic"]),
+        maybe_ms(_int(push, "dead_ms")),
+        str(push["dead"]),
+        _int(push, "tries"),
+    )
+
+
+def _int(row: Row, key: str) -> int:
+    value = row.get(key, 0)
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,287 @@
+"""Per-enrollment FIFO queues.
+
+A queue is a range of keys ``n, state letter, order``. The letters sort a (handed out), p (untouched), t (refused with
+NotNow), which is the order of offering; within a letter the order is the sequence number, or for refused commands the
+number of the refusal. So the next command is always the first key of the range, however many wait and however many
+there have been.
+"""
+
+import re
+from datetime import datetime, timedelta
+
+from micromdm_py.errors import NotFound, Unenroll
+from micromdm_py.protocol.lifecycle import OPEN_STATES, CommandState, after_report
+from micromdm_py.protocol.report import FINAL, Report, Status
+from micromdm_py.protocol.webhook import Event
+from micromdm_py.storage.lmdb.base import Part
+from micromdm_py.storage.lmdb.commands import Command, Commands
+from micromdm_py.storage.lmdb.environment import Txn
+from micromdm_py.storage.lmdb.outbox import append_event
+from micromdm_py.storage.lmdb.pushbook import schedule_after_enqueue
+from micromdm_py.storage.lmdb.tables import BLOCKED, Contact, ms, u64, unu64
+from micromdm_py.storage.records import (
+    CommandRecord,
+    Enqueued,
+    Identity,
+    NewEntry,
+    Once,
+    Served,
+    WaitingCommand,
+)
+
+__all__ = ["QueuePart"]
+
+LETTERS = {CommandState.AWAITING: b"a", CommandState.PENDING: b"p", CommandState.TRIED: b"t"}
+ONCE_KEPT = timedelta(hours=24)
+_COMMAND_ID = re.compile(r"[0-9a-fA-F]{24}")
+
+
+class QueuePart(Part):
+    """Implements `storage.base.CommandQueue`."""
+
+    @property
+    def _commands(self) -> Commands:
+        return Commands(self._env)
+
+    # --- queueing ---
+
+    def enqueue(
+        self, api_id: str, entry: NewEntry, *, at: datetime, push: bool = True, once: Once | None = None
+    ) -> Enqueued:
+        """See `storage.base.CommandQueue`."""
+        return self._env.write(lambda txn: self._enqueue(txn, api_id, entry, ms(at), push, once))
+
+    def _enqueue(
+        self, txn: Txn, api_id: str, entry: NewEntry, at_ms: int, push: bool, once: Once | None
+    ) -> Enqueued:
+        enrollment_id, number = self._resolve(txn, api_id)
+        if once is not None:
+            earlier = self._earlier_answer(txn, once, at_ms)
+            if earlier is not None:
+                return Enqueued(enrollment_id, "", False, earlier)
+            self._keep_answer(txn, once, at_ms)
+        if number is None:
+            number = self._mention(txn, enrollment_id, 0, enrollment_id, at_ms)
+        sequence = self._env.next_number(txn, b"sequence")
+        command = Command(
+            entry.command_uuid, entry.request_type, CommandState.PENDING, entry.origin, at_ms, at_ms
+        )
+        txn.put(u64(sequence), entry.payload, append=True, db=self._t.payload)
+        self._commands.put(txn, number, sequence, command)
+        self._place(txn, number, sequence, command, sequence)
+        wanted = push and schedule_after_enqueue(self._t, txn, number, at_ms)
+        return Enqueued(enrollment_id, command.record(sequence).command_id, wanted)
+
+    def _earlier_answer(self, txn: Txn, once: Once, at_ms: int) -> bytes | None:
+        row = txn.get(once.digest, db=self._t.once)
+        return row[8:] if row and unu64(row) > at_ms - _span_ms() else None
+
+    def _keep_answer(self, txn: Txn, once: Once, at_ms: int) -> None:
+        """Keep an answer and drop two that are too old, so that the table stays as small as a day's keys."""
+        cursor = txn.cursor(self._t.once_age)
+        old: list[bytes] = []
+        more = cursor.first()
+        while more and len(old) < 2 and unu64(cursor.key()) <= at_ms - _span_ms():
+            old.append(cursor.key())
+            more = cursor.next()
+        for key in old:
+            txn.delete(key, db=self._t.once_age)
+            txn.delete(key[8:], db=self._t.once)
+        txn.put(once.digest, u64(at_ms) + once.answer, db=self._t.once)
+        txn.put(u64(at_ms) + once.digest, b"", db=self._t.once_age)
+
+    # --- places in the queue ---
+
+    def _place(self, txn: Txn, number: int, sequence: int, command: Command, order: int) -> None:
+        """Enter an open command into queue and index."""
+        txn.put(u64(number) + LETTERS[command.state] + u64(order), u64(sequence), db=self._t.queue)
+        self._commands.index(txn, number, sequence, command, order)
+
+    def _leave(self, txn: Txn, number: int, sequence: int, command: Command, order: int) -> None:
+        """Take an open command out of queue and index, before its state changes."""
+        txn.delete(u64(number) + LETTERS[command.state] + u64(order), db=self._t.queue)
+        self._commands.unindex(txn, number, sequence, command)
+
+    def _head(self, txn: Txn, number: int, letter: bytes = b"") -> tuple[bytes, int, int] | None:
+        """First open command (of a letter): (letter, order, sequence)."""
+        prefix = u64(number) + letter
+        cursor = txn.cursor(self._t.queue)
+        if cursor.set_range(prefix) and (key := cursor.key()).startswith(prefix):
+            return key[8:9], unu64(key[9:]), unu64(cursor.value())
+        return None
+
+    def _open(self, txn: Txn, number: int) -> list[tuple[int, int]]:
+        """All open commands as (sequence, order), by sequence."""
+        prefix = u64(number)
+        cursor = txn.cursor(self._t.queue)
+        found = []
+        more = cursor.set_range(prefix)
+        while more and (key := cursor.key()).startswith(prefix):
+            found.append((unu64(cursor.value()), unu64(key[9:])))
+            more = cursor.next()
+        return sorted(found)
+
+    # --- reports ---
+
+    def nothing_to_do(self, report: Report, identity: Identity, *, at: datetime) -> bool:
+        """See `storage.base.CommandQueue`."""
+        if report.status is not Status.IDLE:
+            return False
+        ref = report.enrollment
+        with self._env.read() as txn:
+            if self._check_binding(txn, ref, identity).rows:
+                return False
+            number = self._number(txn, ref.enrollment_id)
+            if number is None:
+                return False
+            self._check_block(txn, ref.device_id, number)
+            if self._head(txn, number) is not None:
+                return False
+        self._seen.note(number, ms(at))
+        return True
+
+    def _check_block(self, txn: Txn, device_id: str, number: int | None) -> None:
+        device = self._number(txn, device_id)
+        for one in {number, device}:
+            if one is not None and self._contact(txn, one).has(BLOCKED):
+                raise Unenroll(f"{device_id} is blocked")
+
+    def record_report(
+        self, report: Report, identity: Identity, event: Event | None, *, at: datetime
+    ) -> Served:
+        """See `storage.base.CommandQueue`."""
+        return self._env.write(lambda txn: self._record_report(txn, report, identity, event, ms(at)))
+
+    def _record_report(
+        self, txn: Txn, report: Report, identity: Identity, event: Event | None, at_ms: int
+    ) -> Served:
+        ref = report.enrollment
+        binding = self._check_binding(txn, ref, identity)
+        self._check_block(txn, ref.device_id, self._number(txn, ref.enrollment_id))
+        self._bind(txn, binding, identity, at_ms)
+        number, contact = self._channel(txn, ref, at_ms)
+        if event is not None:
+            append_event(self._env, txn, ref.enrollment_id, event, at_ms)
+        if report.command_uuid and report.status is not Status.IDLE:
+            self._answer(txn, number, report, at_ms)
+        served = self._serve(txn, number, contact, report.status, at_ms)
+        contact.seen_ms = at_ms
+        self._put_contact(txn, number, contact)
+        return served
+
+    def _answer(self, txn: Txn, number: int, report: Report, at_ms: int) -> None:
+        """Apply a report to the command it is for."""
+        found = self._commands.answered(txn, number, report.command_uuid)
+        command = self._commands.get(txn, number, found[0]) if found else None
+        if found is None or command is None:
+            return
+        sequence, order = found
+        before, after = command.state, after_report(command.state, report.status)
+        if report.status in FINAL and not command.has_report:
+            txn.put(u64(sequence), report.raw, db=self._t.report)
+            command.has_report = 1
+        elif before is after:
+            return
+        command.updated_ms = at_ms
+        command.received_ms = command.received_ms or at_ms
+        if before is not after and before in OPEN_STATES:
+            self._leave(txn, number, sequence, command, order)
+            command.state = after
+            if after is CommandState.TRIED:
+                self._place(txn, number, sequence, command, self._env.next_number(txn, b"sequence"))
+            else:
+                self._commands.index(txn, number, sequence, command, 0)
+        command.state = after
+        self._commands.put(txn, number, sequence, command)
+
+    def _serve(self, txn: Txn, number: int, contact: Contact, status: Status, at_ms: int) -> Served:
+        """Choose the next command and mark it as handed out."""
+        head = self._head(txn, number)
+        if status is Status.IDLE and self._head(txn, number, b"t") is not None:
+            contact.idle_mark = self._env.number(txn, b"sequence")
+        if head is None:
+            return Served()
+        letter, order, sequence = head
+        refused_ones = status not in (Status.NOT_NOW, Status.UNKNOWN)
+        if letter == b"t" and not (refused_ones and order <= contact.idle_mark):
+            return Served()
+        command = self._commands.get(txn, number, sequence)
+        payload = txn.get(u64(sequence), db=self._t.payload)
+        if command is None or payload is None:
+            raise RuntimeError(f"queue names command {sequence} that does not exist")
+        if command.state is not CommandState.AWAITING:
+            self._leave(txn, number, sequence, command, order)
+            command.state = CommandState.AWAITING
+            self._place(txn, number, sequence, command, sequence)
+        command.tries += 1
+        command.tried_ms = command.updated_ms = at_ms
+        self._commands.put(txn, number, sequence, command)
+        return Served(payload, command.uuid)
+
+    # --- looking and clearing ---
+
+    def waiting(self, api_id: str) -> list[WaitingCommand]:
+        """See `storage.base.CommandQueue`."""
+        found = []
+        with self._env.read() as txn:
+            _, number = self._resolve(txn, api_id)
+            for sequence, _ in self._open(txn, number) if number is not None else []:
+                command = self._commands.get(txn, number, sequence) if number is not None else None
+                payload = txn.get(u64(sequence), db=self._t.payload)
+                if command is not None and payload is not None:
+                    found.append(WaitingCommand(command.uuid, payload, command.state))
+        return found
+
+    def clear(self, api_id: str, *, at: datetime) -> int:
+        """See `storage.base.CommandQueue`."""
+
+        def operation(txn: Txn) -> int:
+            _, number = self._resolve(txn, api_id)
+            return self._withdraw(txn, number, CommandState.CANCEL, ms(at)) if number is not None else 0
+
+        return self._env.write(operation)
+
+    def _withdraw(self, txn: Txn, number: int, state: CommandState, at_ms: int) -> int:
+        """Take every open command out of the queue, giving it a final state."""
+        withdrawn = self._open(txn, number)
+        for sequence, order in withdrawn:
+            command = self._commands.get(txn, number, sequence)
+            if command is None:
+                continue
+            self._leave(txn, number, sequence, command, order)
+            command.state = state
+            command.canceled_ms = command.updated_ms = at_ms
+            self._commands.index(txn, number, sequence, command, 0)
+            self._commands.put(txn, number, sequence, command)
+        return len(withdrawn)
+
+    # --- records ---
+
+    def _find(self, txn: Txn, api_id: str, command: str) -> tuple[int, int, Command]:
+        _, number = self._known(txn, api_id)
+        if _COMMAND_ID.fullmatch(command):
+            sequence: int | None = int(command[8:], 16)
+            found = self._commands.get(txn, number, sequence or 0) if (sequence or 0) < 1 << 64 else None
+            if found is not None and found.record(sequence or 0).command_id == command.lower():
+                return number, sequence or 0, found
+        sequence = self._commands.newest(txn, number, command)
+        found = self._commands.get(txn, number, sequence) if sequence is not None else None
+        if sequence is None or found is None:
+            raise NotFound(f"not found: command {command}")
+        return number, sequence, found
+
+    def command(self, api_id: str, command: str) -> CommandRecord:
+        """See `storage.base.CommandQueue`."""
+        with self._env.read() as txn:
+            _, sequence, found = self._find(txn, api_id, command)
+        return found.record(sequence)
+
+    def report_of(self, api_id: str, command: str) -> bytes:
+        """See `storage.base.CommandQueue`."""
+        with self._env.read() as txn:
+            _, sequence, _ = self._find(txn, api_id, command)
+            return txn.get(u64(sequence), db=self._t.report) or b""
+
+
+def _span_ms() -> int:
+    return int(ONCE_KEPT.total_seconds() * 1000)

@@ -1,0 +1,71 @@
+"""The LMDB store: all parts on one environment."""
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from micromdm_py.storage.lmdb.base import SeenTimes
+from micromdm_py.storage.lmdb.depot import DepotPart, QuarantinePart
+from micromdm_py.storage.lmdb.enrollments import EnrollmentPart
+from micromdm_py.storage.lmdb.environment import Environment
+from micromdm_py.storage.lmdb.outbox import OutboxPart
+from micromdm_py.storage.lmdb.pushbook import PushPart
+
+__all__ = ["LmdbStore", "open_store"]
+
+
+class LmdbStore(EnrollmentPart, PushPart, DepotPart, QuarantinePart, OutboxPart):
+    """Implements `storage.base.Store` on one LMDB environment.
+
+    An environment must not cross a fork: every process opens its own.
+    """
+
+    def __init__(self, path: Path, env: Environment, seen: SeenTimes) -> None:
+        """Join the parts; use `open_store`."""
+        super().__init__(env, seen)
+        self._path = path
+
+    @contextlib.contextmanager
+    def lease(self, name: str) -> Iterator[bool]:
+        """See `storage.base.Store`; the lease is a file lock, which dies with its process."""
+        handle = os.open(self._path / f"{name}.lease", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+        finally:
+            os.close(handle)
+
+    def organization(self) -> tuple[str, str]:
+        """See `storage.base.Store`."""
+        with self._env.read() as txn:
+            row = txn.get(b"organization", db=self._t.meta)
+        organization, enterprise = json.loads(row or b'["", ""]')
+        return organization, enterprise
+
+    def copy(self, target: Path) -> None:
+        """Write a consistent, compacted copy into an empty folder while the store is in use."""
+        self._env.copy(target)
+
+    def close(self) -> None:
+        """See `storage.base.Store`."""
+        self._seen.close()
+        self._env.close()
+
+
+def open_store(path: Path, *, map_size_bytes: int) -> LmdbStore:
+    """Open the store in a folder, making it when it is missing.
+
+    Args:
+        path: the folder of the environment, `<config-path>/micromdm.lmdb`.
+        map_size_bytes: largest size; the file is sparse.
+    Raises: StartupError.
+    """
+    env = Environment(path, map_size_bytes=map_size_bytes)
+    return LmdbStore(path, env, SeenTimes(env))
