@@ -1,0 +1,138 @@
+"""One request through the application: environ in, response out."""
+
+import io
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import Protocol
+from urllib.parse import unquote_to_bytes
+
+from gunicorn.http.body import Body, LengthReader
+
+from micromdm_py.server.connection import Closed, Connection
+from micromdm_py.server.head import Head
+from micromdm_py.server.input import RequestBody
+from micromdm_py.server.response import Response
+
+__all__ = ["Environ", "Exchange", "WsgiApp"]
+
+_log = logging.getLogger(__name__)
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+Environ = dict[str, object]
+
+
+class WsgiApp(Protocol):
+    """A WSGI application."""
+
+    def __call__(
+        self, environ: Environ, start_response: Callable[..., Callable[[bytes], None]], /
+    ) -> Iterable[bytes]:
+        """Answer one request."""
+
+
+class Exchange:
+    """Serves requests of one application.
+
+    Besides what PEP 3333 asks for, the environ holds ``micromdm.peer_certificate`` (DER of the
+    client's certificate or None) and ``micromdm.stopping`` (an Event, set when the server stops:
+    whoever waits for long should look at it).
+    """
+
+    def __init__(self, app: WsgiApp, stopping: threading.Event, *, multiprocess: bool) -> None:
+        """Take the application and what its environs have in common."""
+        self._app = app
+        self._stopping = stopping
+        self._common: Environ = {
+            "wsgi.version": (1, 0),
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": multiprocess,
+            "wsgi.run_once": False,
+            "wsgi.input_terminated": True,
+            "SERVER_SOFTWARE": "micromdm",
+            "SCRIPT_NAME": "",
+            "micromdm.stopping": stopping,
+        }
+
+    def serve(self, connection: Connection, head: Head) -> bool:
+        """Serve a request whose head has been taken from ``connection.incoming``.
+
+        Returns: whether the connection can carry another request.
+        Raises: Closed when the client has gone.
+        """
+        keep_alive = head.keep_alive and not self._stopping.is_set()
+        response = Response(connection.write, head.method, head.version, keep_alive=keep_alive)
+        body = self._body(connection, head, response)
+        environ = self._environ(connection, head)
+        environ["wsgi.input"] = body
+        try:
+            self._run(environ, response, body)
+        except Closed:
+            raise
+        except Exception:
+            # The application has handlers of its own: this is a fault of the program, not of the request.
+            _log.exception("request failed: %s %s", head.method, head.path)
+            if response.started:
+                raise Closed from None
+            response.status = ""
+            response.start_response("500 Internal Server Error", [])
+            response.keep_alive = response.keep_alive and _is_spent(body)
+            response.finish()
+        return response.keep_alive and _is_spent(body)
+
+    def _run(self, environ: Environ, response: Response, body: io.BytesIO | RequestBody) -> None:
+        pieces = self._app(environ, response.start_response)
+        try:
+            if not _is_spent(body):
+                # What is left of the body would be read as the next request.
+                response.keep_alive = False
+            if isinstance(pieces, (list, tuple)) and len(pieces) == 1:
+                response.write_all(pieces[0])
+            else:
+                for piece in pieces:
+                    response.write(piece)
+            response.finish()
+        finally:
+            if close := getattr(pieces, "close", None):
+                close()
+
+    def _body(self, connection: Connection, head: Head, response: Response) -> io.BytesIO | RequestBody:
+        if head.body is not None:
+            return io.BytesIO(head.body)
+        connection.begin_body()
+        connection.deadline = float("inf")
+        body = head.chunked or Body(LengthReader(connection, head.length))
+
+        def ask() -> None:
+            if not response.started and not connection.incoming:
+                connection.write(_CONTINUE)
+                connection.flush()
+
+        return RequestBody(body, ask if head.expects_continue else None)
+
+    def _environ(self, connection: Connection, head: Head) -> Environ:
+        environ = self._common.copy()
+        path = head.path
+        environ["REQUEST_METHOD"] = head.method
+        environ["PATH_INFO"] = unquote_to_bytes(path).decode("latin-1") if "%" in path else path
+        environ["QUERY_STRING"] = head.query
+        environ["RAW_URI"] = head.target
+        environ["SERVER_PROTOCOL"] = "HTTP/1.1" if head.version == (1, 1) else "HTTP/1.0"
+        environ["SERVER_NAME"], environ["SERVER_PORT"] = connection.server[0], str(connection.server[1])
+        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = connection.client[0], str(connection.client[1])
+        environ["wsgi.url_scheme"] = "https" if connection.secure else "http"
+        environ["micromdm.peer_certificate"] = connection.peer_certificate
+        for name, value in head.fields:
+            key = name.replace("-", "_")
+            if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+                key = f"HTTP_{key}"
+            if key in environ:
+                value = f"{environ[key]},{value}"
+            environ[key] = value
+        return environ
+
+
+def _is_spent(body: io.BytesIO | RequestBody) -> bool:
+    return isinstance(body, io.BytesIO) or body.spent

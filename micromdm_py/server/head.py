@@ -1,0 +1,169 @@
+"""The head of a request: request line and header fields.
+
+The usual request takes a short strict path here. Whatever that does not recognise (repeated
+fields, transfer codings, odd targets, faults) goes to gunicorn's parser, which decides. The short
+path accepts nothing that gunicorn's parser would refuse or read differently; a test compares them.
+"""
+
+import re
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Protocol
+
+from gunicorn.config import Config as GunicornConfig
+from gunicorn.http import errors as gunicorn_errors
+from gunicorn.http.body import Body, LengthReader
+from gunicorn.http.message import Request
+
+from micromdm_py.server.limits import Limits
+
+__all__ = ["BadHead", "Head", "HeadParser", "Source"]
+
+_LINE = re.compile(rb"([A-Z]{3,20}) (/(?!/)[\x21\x22\x24-\x7e]*) HTTP/1\.1\r\n")
+_FIELDS = re.compile(rb"(?:[!#$%&'*+\-.^`|~0-9A-Za-z]+:[\t\x20-\x7e]*\r\n)*\r\n")
+_LENGTH = re.compile(r"[0-9]{1,15}")
+_UNUSUAL = frozenset({"TRANSFER-ENCODING", "EXPECT", "SCRIPT-NAME", "PATH-INFO"})
+
+# Gunicorn's settings that its parser reads.
+_SETTINGS = (
+    "casefold_http_method forwarder_headers header_map http_parser permit_obsolete_folding"
+    " permit_unconventional_http_method permit_unconventional_http_version proxy_protocol"
+    " secure_scheme_headers strip_header_spaces"
+).split()
+
+_STATUS = (
+    (gunicorn_errors.LimitRequestLine, "414 URI Too Long"),
+    (gunicorn_errors.LimitRequestHeaders, "431 Request Header Fields Too Large"),
+    (gunicorn_errors.UnsupportedTransferCoding, "501 Not Implemented"),
+    (gunicorn_errors.ExpectationFailed, "417 Expectation Failed"),
+)
+
+
+class Source(Protocol):
+    """Where a request's bytes come from; what gunicorn calls an unreader."""
+
+    def read(self, size: int | None = None, read_ahead: int | None = None) -> bytes:
+        """Return ``size`` bytes, or what is there, waiting for the client if need be."""
+
+    def unread(self, data: bytes) -> None:
+        """Put bytes back in front."""
+
+
+class BadHead(Exception):
+    """A head that is refused; ``status`` is the status line to answer with."""
+
+    def __init__(self, status: str) -> None:
+        """Keep the status line."""
+        super().__init__(status)
+        self.status = status
+
+
+@dataclass(slots=True)
+class Head:
+    """A parsed head.
+
+    Attributes:
+        target: the request target as sent.
+        path: its path, still percent-encoded.
+        fields: name in capitals and value, in order; names may repeat.
+        length: bytes of body; None when ``chunked`` says where it ends.
+        chunked: reader of a chunked body.
+        body: the decoded body, when it has been collected already.
+    """
+
+    method: str
+    target: str
+    path: str
+    query: str
+    version: tuple[int, int]
+    fields: list[tuple[str, str]]
+    keep_alive: bool
+    expects_continue: bool = False
+    length: int | None = 0
+    chunked: Body | None = None
+    body: bytes | None = None
+
+
+class HeadParser:
+    """Reads heads within limits."""
+
+    def __init__(self, limits: Limits) -> None:
+        """Take what gunicorn's parser has to be told once, since its own settings are slow to read."""
+        defaults = GunicornConfig()
+        values = {name: getattr(defaults, name) for name in _SETTINGS}
+        # Nobody is a trusted proxy to the parser: micromdm_py.http.proxy reads those headers.
+        values |= {"is_ssl": False, "forwarded_allow_ips": [], "forwarded_allow_networks": list}
+        values |= {
+            "http_parser": "python",
+            "limit_request_line": limits.request_line_bytes,
+            "limit_request_fields": limits.fields,
+            "limit_request_field_size": limits.head_bytes,
+        }
+        self._settings = SimpleNamespace(**values)
+        self._limits = limits
+
+    def parse(self, source: Source, head: bytes) -> Head:
+        """Parse one head.
+
+        Args:
+            source: where the body follows.
+            head: from the request line to the empty line, complete.
+        Raises: BadHead.
+        """
+        return self._usual(head) or self._careful(source, head)
+
+    def _usual(self, raw: bytes) -> Head | None:
+        line = _LINE.match(raw)
+        if not line or line.end() > self._limits.request_line_bytes + 2:
+            return None
+        if not _FIELDS.fullmatch(raw, line.end()):
+            return None
+        target = line[2].decode("ascii")
+        path, _, query = target.partition("?")
+        head = Head(line[1].decode("ascii"), target, path, query, (1, 1), [], keep_alive=True)
+        return head if self._read_fields(raw[line.end() : -4].decode("ascii"), head) else None
+
+    def _read_fields(self, text: str, head: Head) -> bool:
+        if not text:
+            return True
+        lines = text.split("\r\n")
+        if len(lines) > self._limits.fields:
+            return False
+        seen = set()
+        for line in lines:
+            name, _, value = line.partition(":")
+            name = name.upper()
+            value = value.strip(" \t")
+            if name in seen or name in _UNUSUAL:
+                return False
+            seen.add(name)
+            if name == "CONTENT-LENGTH":
+                if not _LENGTH.fullmatch(value):
+                    return False
+                head.length = int(value)
+            elif name == "CONNECTION":
+                head.keep_alive = value.lower() != "close"
+            head.fields.append((name, value))
+        return head.method != "CONNECT"
+
+    def _careful(self, source: Source, raw: bytes) -> Head:
+        source.unread(raw)
+        try:
+            request = Request(self._settings, source, ("", 0))
+        except (gunicorn_errors.ParseException, StopIteration, OSError) as error:
+            raise BadHead(_status(error)) from error
+        head = Head(
+            request.method, request.uri, request.path, request.query, request.version, request.headers,
+            keep_alive=not request.should_close(),
+            expects_continue=request._expected_100_continue,
+        )  # fmt: skip
+        reader = request.body.reader
+        if isinstance(reader, LengthReader):
+            head.length = reader.length
+        else:
+            head.length, head.chunked = None, request.body
+        return head
+
+
+def _status(error: BaseException) -> str:
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), "400 Bad Request")

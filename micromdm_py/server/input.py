@@ -1,0 +1,67 @@
+"""``wsgi.input`` of a body that has not arrived in whole."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from gunicorn.http.body import Body, LengthReader
+from gunicorn.http.errors import ParseException
+
+__all__ = ["RequestBody"]
+
+T = TypeVar("T")
+
+
+class RequestBody:
+    """Reads a body from the connection, waiting for the client within its deadline.
+
+    Every read raises OSError when the body is wrongly framed; it returns less than asked for when
+    the client has closed or was cut.
+    """
+
+    def __init__(self, body: Body, ask: Callable[[], None] | None = None) -> None:
+        """Take gunicorn's reader.
+
+        Args:
+            body: reads and decodes.
+            ask: called before the first read: tells a client that waits for it to send the body.
+        """
+        self._body, self._ask = body, ask
+
+    @property
+    def spent(self) -> bool:
+        """Whether nothing of the body is left on the connection."""
+        if self._body.failed:
+            return False
+        reader = self._body.reader
+        return not (reader.length if isinstance(reader, LengthReader) else reader.parser)
+
+    def read(self, size: int | None = None) -> bytes:
+        """Read ``size`` bytes, or everything."""
+        return self._call(self._body.read, size)
+
+    def readline(self, size: int | None = None) -> bytes:
+        """Read a line."""
+        return self._call(self._body.readline, size)
+
+    def readlines(self, hint: int | None = None) -> list[bytes]:
+        """Read all lines."""
+        return self._call(self._body.readlines, hint)
+
+    def __iter__(self) -> "RequestBody":
+        """Iterate over lines."""
+        return self
+
+    def __next__(self) -> bytes:
+        """Read the next line."""
+        if line := self.readline():
+            return line
+        raise StopIteration
+
+    def _call(self, read: Callable[[int | None], T], size: int | None) -> T:
+        if self._ask:
+            ask, self._ask = self._ask, None
+            ask()
+        try:
+            return read(size)
+        except ParseException as error:
+            raise OSError(f"request body: {error}") from error

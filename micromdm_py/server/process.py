@@ -1,0 +1,191 @@
+"""``micromdm serve`` from configuration to exit status."""
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from micromdm_py.errors import MdmError, StartupError
+from micromdm_py.server.address import listen, parse_address
+from micromdm_py.server.arbiter import Server, ServerApplication, adopt
+from micromdm_py.server.exchange import WsgiApp
+from micromdm_py.server.limits import Limits
+from micromdm_py.server.lock import lock_store
+from micromdm_py.server.supervisor import CourierProcess
+from micromdm_py.server.tls import ServerTls
+from micromdm_py.server.worker import WorkerSettings
+
+__all__ = ["Parts", "ServerConfig", "run_parts"]
+
+_log = logging.getLogger(__name__)
+_HTTPS_PORT = 443
+_HTTP_PORT = 80
+
+
+class ServerConfig(Protocol):
+    """The settings that the process reads itself; ``Config`` has them."""
+
+    @property
+    def config_path(self) -> str | os.PathLike[str]:
+        """Folder of the store."""
+
+    @property
+    def http_addr(self) -> str:
+        """Listen address."""
+
+    @property
+    def tls(self) -> bool:
+        """Serve HTTPS."""
+
+    @property
+    def tls_cert(self) -> str:
+        """PEM file."""
+
+    @property
+    def tls_key(self) -> str:
+        """PEM file."""
+
+    @property
+    def disable_redirect(self) -> bool:
+        """No listener on port 80."""
+
+    @property
+    def workers(self) -> int:
+        """Web processes; 0 for one per core."""
+
+    @property
+    def threads(self) -> int:
+        """Most threads per web process."""
+
+
+class Parts(Protocol):
+    """What the server is made of; each is called in a process of its own."""
+
+    def prepare(self) -> bytes | None:
+        """Create or check the store, in a process that ends afterwards.
+
+        Returns: PEM of the authority whose client certificates TLS shall ask for, or None.
+        """
+
+    def build_app(self) -> WsgiApp:
+        """Open the store and make the application, in each worker."""
+
+    def run_courier(self, stop: threading.Event) -> None:
+        """Do outgoing and timed work until ``stop`` is set."""
+
+
+def run_parts(config: ServerConfig, parts: Parts, limits: Limits | None = None) -> int:
+    """Run the server until it is told to stop.
+
+    Returns: the exit status; 0 after SIGTERM or SIGINT.
+    Raises: StartupError, StoreInUse.
+    """
+    limits = limits or Limits()
+    folder = Path(config.config_path)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise StartupError(f"creating config directory {folder}: mkdir {folder}: {reason}") from error
+    address = parse_address(config.http_addr if config.tls or config.http_addr != ":https" else ":8080")
+    lock = lock_store(folder)
+    try:
+        client_ca_pem = _in_child(parts.prepare)
+        tls = _tls(config, client_ca_pem)
+        listeners = [listen(address)]
+        if tls and address.port == _HTTPS_PORT and not config.disable_redirect:
+            listeners += _redirect_listener(address.host)
+        return _serve(config, parts, listeners, WorkerSettings(limits, tls, len(listeners) - 1))
+    finally:
+        lock.release()
+
+
+def _tls(config: ServerConfig, client_ca_pem: bytes | None) -> ServerTls | None:
+    if not config.tls:
+        return None
+    if not config.tls_cert or not config.tls_key:
+        raise StartupError(
+            "no TLS certificate: supply -tls-cert and -tls-key, or -tls=false behind a proxy that has one"
+        )
+    return ServerTls(Path(config.tls_cert), Path(config.tls_key), client_ca_pem=client_ca_pem)
+
+
+def _redirect_listener(host: str) -> list[socket.socket]:
+    try:
+        return [listen(parse_address(f"[{host}]:{_HTTP_PORT}" if ":" in host else f"{host}:{_HTTP_PORT}"))]
+    except StartupError as error:
+        _log.error("no redirect from port 80: %s", error)
+        return []
+
+
+def _serve(
+    config: ServerConfig, parts: Parts, listeners: list[socket.socket], settings: WorkerSettings
+) -> int:
+    workers = config.workers or os.cpu_count() or 1
+    application = ServerApplication(parts.build_app, settings, workers=workers, threads=config.threads)
+    courier = CourierProcess(parts.run_courier, Path(config.config_path) / "courier.lock")
+    names = [listener.getsockname() for listener in listeners]
+    adopted = [adopt(sock.detach(), name, application) for sock, name in zip(listeners, names, strict=True)]
+    with _signals_restored():
+        try:
+            Server(application, adopted, courier).run()
+        except SystemExit as end:
+            return end.code if isinstance(end.code, int) else 1
+    return 0
+
+
+@contextlib.contextmanager
+def _signals_restored() -> Iterator[None]:
+    kept = {number: signal.getsignal(number) for number in (*Server.SIGNALS, signal.SIGCHLD)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+def _in_child(work: Callable[[], bytes | None]) -> bytes | None:
+    """Call a function in a process of its own, so that nothing it opens crosses a later fork.
+
+    Raises: StartupError as the function did; any other error becomes one.
+    """
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.close(reading)
+        with contextlib.suppress(BaseException):
+            answer = _answer(work)
+            with os.fdopen(writing, "wb") as pipe:
+                pipe.write(answer)
+            logging.shutdown()
+            sys.stdout.flush()
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        answer = pipe.read()
+    os.waitpid(pid, 0)
+    kind, rest = answer[:1], answer[1:]
+    if kind == b"0":
+        return rest or None
+    if kind == b"1":
+        code, _, text = rest.decode().partition(" ")
+        raise StartupError(text, int(code))
+    raise StartupError("preparing the store: the process ended without an answer")
+
+
+def _answer(work: Callable[[], bytes | None]) -> bytes:
+    try:
+        return b"0" + (work() or b"")
+    except StartupError as error:
+        return f"1{error.exit_code} {error}".encode()
+    except MdmError as error:
+        return f"11 {error}".encode()
+    except Exception as error:
+        _log.exception("preparing the store failed")
+        return f"11 preparing the store: {error}".encode()

@@ -1,0 +1,101 @@
+"""A server with a stand-in application, for the tests of the process."""
+
+import json
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from micromdm_py.errors import MdmError, StartupError
+from micromdm_py.server import run
+from micromdm_py.server.exchange import Environ
+from micromdm_py.server.limits import Limits
+
+
+@dataclass(frozen=True)
+class StandInConfig:
+    """What the process reads of Config."""
+
+    config_path: str
+    http_addr: str = "127.0.0.1:0"
+    tls: bool = False
+    tls_cert: str = ""
+    tls_key: str = ""
+    disable_redirect: bool = False
+    workers: int = 1
+    threads: int = 64
+    limits: dict[str, float] = field(default_factory=dict)
+    prepare_error: str = ""
+
+
+StartResponse = Callable[..., Callable[[bytes], None]]
+
+
+class StandInApp:
+    """Echoes bodies, waits for files, tells about its process."""
+
+    def __init__(self, config: StandInConfig) -> None:
+        self._folder = Path(config.config_path)
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> list[bytes]:
+        path = str(environ["PATH_INFO"])
+        if path == "/pid":
+            body = b"%d" % os.getpid()
+        elif path == "/deny":
+            start_response("401 Unauthorized", [])
+            return [b"denied"]
+        elif path == "/wait":
+            body = self._wait(environ)
+        elif path == "/fail":
+            raise ValueError("on purpose")
+        elif path == "/large":
+            body = b"x" * 8_000_000
+        elif path == "/environ":
+            body = json.dumps({k: v for k, v in environ.items() if isinstance(v, str)}).encode()
+        else:
+            body = environ["wsgi.input"].read()  # type: ignore[attr-defined]
+        start_response("200 OK", [("X-Method", str(environ["REQUEST_METHOD"]))])
+        return [body]
+
+    def _wait(self, environ: Environ) -> bytes:
+        (self._folder / "waiting").touch()
+        stopping = environ["micromdm.stopping"]
+        assert isinstance(stopping, threading.Event)
+        while not (self._folder / "go").exists():
+            stopping.wait(0.01)
+        return b"waited"
+
+    def close(self) -> None:
+        (self._folder / f"closed-{os.getpid()}").touch()
+
+
+def run_courier(config: StandInConfig, stop: threading.Event) -> None:
+    file = Path(config.config_path) / "courier.pids"
+    with file.open("a") as log:
+        log.write(f"{os.getpid()}\n")
+    stop.wait()
+    (Path(config.config_path) / "courier.stopped").touch()
+
+
+def prepare(config: StandInConfig) -> bytes | None:
+    if config.prepare_error:
+        raise StartupError(config.prepare_error)
+    return None
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    config = StandInConfig(**json.loads(sys.argv[1]))
+    limits = Limits(**config.limits)  # type: ignore[arg-type]
+    try:
+        return run(config, build_app=StandInApp, run_courier=run_courier, prepare=prepare, limits=limits)
+    except MdmError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code if isinstance(error, StartupError) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
