@@ -1,0 +1,75 @@
+"""Mdm-Signature: from header and body to the certificate that made it; and CMS with its content inside.
+
+Source: Apple, "Implementing device management", "Pass an identity certificate in the HTTP header"; RFC 5652.
+"""
+
+import binascii
+from dataclasses import dataclass, field
+
+from micromdm_py.errors import MalformedRequest, SignatureInvalid
+from micromdm_py.protocol.certificates import Certificate, load_certificate
+from micromdm_py.protocol.signed import parse_signed, verify_signer
+
+__all__ = ["MAX_HEADER_CHARS", "SignedContent", "verify_attached", "verify_detached"]
+
+MAX_HEADER_CHARS = 262_144
+"""Longest header value that is looked at; a device sends two to eight thousand characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedContent:
+    """What a CMS message with its content inside says, its signature verified.
+
+    Attributes:
+        content: the bytes that were signed.
+        signer: certificate that made the signature; whether to trust it is the caller's question.
+        certificates: all certificates of the message, the signer's among them, in the order sent.
+    """
+
+    content: bytes = field(repr=False)
+    signer: Certificate
+    certificates: tuple[Certificate, ...]
+
+
+def verify_detached(header: str | None, body: bytes) -> Certificate:
+    """Check an Mdm-Signature header against the body it came with.
+
+    Content carried inside the CMS is ignored: the body is what counts. Whether the certificate is known, and
+    whether it has expired, are the caller's questions.
+
+    Args:
+        header: value of the header: CMS SignedData, DER or BER, in standard padded base64; None without one.
+        body: the request body exactly as received.
+    Returns: the certificate of the one signer.
+    Raises: SignatureInvalid, whatever is wrong.
+    """
+    if not header:
+        raise SignatureInvalid("Mdm-Signature is missing")
+    if len(header) > MAX_HEADER_CHARS:
+        raise SignatureInvalid("Mdm-Signature is too long")
+    try:
+        data = binascii.a2b_base64(header, strict_mode=True)
+    except ValueError:  # binascii.Error is one; so is a character outside ASCII
+        raise SignatureInvalid("Mdm-Signature is not standard base64") from None
+    try:
+        return verify_signer(parse_signed(data, with_content=False), body)
+    except MalformedRequest as error:
+        raise SignatureInvalid(str(error)) from None
+
+
+def verify_attached(data: bytes) -> SignedContent:
+    """Check a CMS SignedData that carries its content.
+
+    Args:
+        data: DER or BER, as posted by a device during enrollment.
+    Raises: SignatureInvalid, whatever is wrong.
+    """
+    try:
+        message = parse_signed(data, with_content=True)
+        if message.content is None:
+            raise SignatureInvalid("CMS holds no content")
+        signer = verify_signer(message, message.content)
+        certificates = tuple(load_certificate(der) for der in message.certificates)
+    except MalformedRequest as error:
+        raise SignatureInvalid(str(error)) from None
+    return SignedContent(message.content, signer, certificates)
