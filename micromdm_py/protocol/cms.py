@@ -52,6 +52,7 @@ def sign_detached(
             indefinite lengths without attributes, SHA-1 unless `digest` says otherwise, as devices send it.
         digest: name of the digest.
         signing_time: aware time for the signingTime attribute of "der", left out when None.
+    Source: for "apple", the layout of headers that devices sent.
     """
     if form == "apple":
         return _sign_apple(body, key, certificate, digest or "sha1")
@@ -116,10 +117,7 @@ def _signer_info(
         *attributes,
     )
     implicit = bytes((EXPLICIT_0,)) + signed[1:]
-    algorithm = _algorithm(key, digest)
-    if isinstance(key, rsa.RSAPrivateKey):  # older verifiers do not know the identifiers that name a digest
-        algorithm = sequence(oids.RSA_ENCRYPTION, NULL)
-    return _signer(certificate, digest, implicit, algorithm, _sign(key, signed, digest))
+    return _signer(certificate, digest, implicit, _algorithm(key, digest), _sign(key, signed, digest))
 
 
 def _sign_apple(body: bytes, key: PrivateKey, certificate: Certificate, digest: Digest) -> bytes:
@@ -134,9 +132,7 @@ def _sign_apple(body: bytes, key: PrivateKey, certificate: Certificate, digest: 
             b"\x30\x80",
             oids.DATA,
             _END,
-            b"\xa0\x80",
-            certificate.der,
-            _END,
+            tlv(EXPLICIT_0, certificate.der),
             tlv(SET, signer),
             _END * 3,
         )
@@ -157,8 +153,8 @@ def _signer(
 
 
 def _algorithm(key: PrivateKey, digest: Digest) -> bytes:
-    if isinstance(key, rsa.RSAPrivateKey):
-        return sequence(oids.RSA_SIGNATURES[digest], NULL)
+    if isinstance(key, rsa.RSAPrivateKey):  # older verifiers do not know the identifiers that name a digest
+        return sequence(oids.RSA_ENCRYPTION, NULL)
     return sequence(oids.EC_SIGNATURES[digest])
 
 

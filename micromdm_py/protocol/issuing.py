@@ -16,7 +16,7 @@ from micromdm_py.errors import MalformedRequest
 from micromdm_py.protocol import oids
 from micromdm_py.protocol.certificates import Certificate, check_public_key, verify_signature
 from micromdm_py.protocol.cms import PrivateKey
-from micromdm_py.protocol.der import BMP_STRING, EXPLICIT_0, SEQUENCE, children, first, raw
+from micromdm_py.protocol.der import BMP_STRING, EXPLICIT_0, SEQUENCE, children, first, raw, sequence, tlv
 
 __all__ = [
     "MAX_REQUEST_BYTES",
@@ -52,15 +52,17 @@ def check_request(der: bytes) -> tuple[x509.CertificateSigningRequest, str | Non
 
     Args:
         der: the request, DER, at most `MAX_REQUEST_BYTES`.
-    Returns: the request, and its challenge password or None.
+    Returns: the request, for reading only, since its attributes may have been put in order; and its challenge
+        password or None.
     Raises: MalformedRequest.
     """
     if len(der) > MAX_REQUEST_BYTES:
         raise MalformedRequest("certificate request is too large")
+    ordered, signed = _in_order(der)
     try:
-        csr = x509.load_der_x509_csr(der)
+        csr = x509.load_der_x509_csr(ordered)
         key = check_public_key(csr.public_key())
-        signature, signed = csr.signature, csr.tbs_certrequest_bytes
+        signature = csr.signature
         digest, scheme = csr.signature_hash_algorithm, csr.signature_algorithm_parameters
     except _ERRORS as error:
         raise MalformedRequest(f"certificate request cannot be read: {error}") from None
@@ -73,6 +75,20 @@ def check_request(der: bytes) -> tuple[x509.CertificateSigningRequest, str | Non
     if not valid:
         raise MalformedRequest("signature of the certificate request is wrong")
     return csr, _challenge(signed)
+
+
+def _in_order(der: bytes) -> tuple[bytes, bytes]:
+    """Return a request with its attributes in the order of DER, and the bytes that its signature covers.
+
+    The usual SCEP client writes them as they come, which a strict reader refuses.
+    """
+    parts = children(der, first(der))
+    fields = children(der, parts[0]) if len(parts) == 3 else []
+    if not 3 <= len(fields) <= 4:
+        raise MalformedRequest("not a certificate request")
+    attributes = sorted(raw(der, kid) for kid in children(der, fields[3])) if fields[3:] else []
+    info = sequence(*[raw(der, field) for field in fields[:3]], tlv(EXPLICIT_0, *attributes))
+    return sequence(info, raw(der, parts[1]), raw(der, parts[2])), raw(der, parts[0])
 
 
 def _challenge(info: bytes) -> str | None:
