@@ -5,12 +5,13 @@ import random
 import time
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import httpx
 
+from micromdm_py.errors import MdmError
 from micromdm_py.simulator.answers import Behaviour, Facts, answer_to, choose
 from micromdm_py.simulator.device import Refused, SimulatedDevice
 from micromdm_py.simulator.enrol import Enroller
@@ -157,7 +158,8 @@ class Fleet:
 
     async def _connect(self, device: SimulatedDevice) -> None:
         try:
-            answered = await self._timed("connect", device.connect(lambda command: self._answer(device, command)))
+            step = device.connect(lambda command: self._answer(device, command))
+            answered = await self._timed("connect", step)
             self.summary.connects += 1
             for _, status in answered or ():
                 self.summary.answers[status] += 1
@@ -165,9 +167,8 @@ class Fleet:
             self._slots.release()
             self._progress()
 
-    def _answer(self, device: SimulatedDevice, command: object) -> dict[str, object] | None:
+    def _answer(self, device: SimulatedDevice, command: Mapping[str, object]) -> dict[str, object] | None:
         """Answer after the plan; a command refused once with NotNow is done the next time."""
-        assert isinstance(command, dict)
         behaviour = choose(self._plan.behaviour, self._chance)
         key = (device.facts.udid, str(command.get("CommandUUID", "")))
         if behaviour == "notnow":
@@ -183,7 +184,7 @@ class Fleet:
         begin = self._clock()
         try:
             result = await step
-        except (Refused, httpx.HTTPError) as fault:
+        except (Refused, MdmError, httpx.HTTPError) as fault:
             self.summary.failures[f"{name}: {fault or type(fault).__name__}"] += 1
             return None
         self.summary.latencies_s.setdefault(name, []).append(self._clock() - begin)
