@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable
 
 from gunicorn.app.base import BaseApplication
@@ -10,6 +11,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 from gunicorn.sock import TCP6Socket, TCPSocket
 
+from micromdm_py.errors import MdmError
 from micromdm_py.server.exchange import WsgiApp
 from micromdm_py.server.supervisor import CourierProcess
 from micromdm_py.server.worker import WebWorker, WorkerSettings
@@ -18,6 +20,8 @@ __all__ = ["Server", "ServerApplication", "adopt"]
 
 _log = logging.getLogger(__name__)
 _COURIER_STOP_S = 10.0
+_STARTING_S = 10.0
+_RESTART_PAUSE_S = 1.0
 
 
 class _PlainLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
@@ -28,6 +32,10 @@ class _PlainLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
         self.cfg = cfg
         self._access_log_enabled = False
         self.error_log.propagate = True
+
+    def info(self, msg: str, *args: object, **kwargs: object) -> None:
+        """Keep gunicorn's talk about its own workings for debugging; we say what matters ourselves."""
+        self.debug(msg, *args, **kwargs)
 
     def reopen_files(self) -> None:
         """Do nothing: no file is open."""
@@ -46,6 +54,7 @@ class ServerApplication(BaseApplication):  # type: ignore[misc]  # gunicorn has 
         self._build = build
         self.worker_settings = worker_settings
         self._counts = {"workers": workers, "threads": threads}
+        self._made_at = time.monotonic()
         super().__init__()
 
     def load_config(self) -> None:
@@ -64,8 +73,22 @@ class ServerApplication(BaseApplication):  # type: ignore[misc]  # gunicorn has 
             self.cfg.set(name, value)
 
     def load(self) -> WsgiApp:
-        """Make the application, in a worker."""
-        return self._build()
+        """Make the application, in a worker.
+
+        A failure soon after the start stops the server; later, when a dead worker is being replaced,
+        the worker ends and is started again.
+        """
+        try:
+            return self._build()
+        except Exception as error:
+            if isinstance(error, MdmError):
+                _log.error("%s", error)
+            else:
+                _log.exception("the worker cannot start")
+            if time.monotonic() - self._made_at < _STARTING_S:
+                sys.exit(Arbiter.APP_LOAD_ERROR)
+            time.sleep(_RESTART_PAUSE_S)
+            sys.exit(1)
 
 
 class Server(Arbiter):  # type: ignore[misc]  # gunicorn has no types
@@ -114,6 +137,7 @@ class Server(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     def stop(self, graceful: bool = True) -> None:
         """Stop courier and workers and wait for them."""
         self._stopping = True
+        _log.info("stopping: requests in progress finish first")
         if self._courier:
             self._courier.ask_to_stop()
         super().stop(graceful)

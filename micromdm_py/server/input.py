@@ -37,11 +37,13 @@ class RequestBody:
 
     def read(self, size: int | None = None) -> bytes:
         """Read ``size`` bytes, or everything."""
-        return self._call(self._body.read, size)
+        data: bytes = self._call(self._body.read, size)
+        return data
 
     def readline(self, size: int | None = None) -> bytes:
         """Read a line."""
-        return self._call(self._body.readline, size)
+        line: bytes = self._call(self._body.readline, size)
+        return line
 
     def readlines(self, hint: int | None = None) -> list[bytes]:
         """Read all lines."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from micromdm_py.errors import MdmError, StartupError
-from micromdm_py.server.address import listen, parse_address
+from micromdm_py.server.address import Address, listen, parse_address
 from micromdm_py.server.arbiter import Server, ServerApplication, adopt
 from micromdm_py.server.exchange import WsgiApp
 from micromdm_py.server.limits import Limits
@@ -129,15 +129,22 @@ def _serve(
 ) -> int:
     workers = config.workers or os.cpu_count() or 1
     application = ServerApplication(parts.build_app, settings, workers=workers, threads=config.threads)
+    failed: object = None
     courier = CourierProcess(parts.run_courier, Path(config.config_path) / "courier.lock")
     names = [listener.getsockname() for listener in listeners]
     adopted = [adopt(sock.detach(), name, application) for sock, name in zip(listeners, names, strict=True)]
+    scheme = "https" if settings.tls else "http"
+    for number, name in enumerate(names):
+        redirects = ", redirects only" if number >= len(names) - settings.redirects else ""
+        where = Address(name[0], name[1])
+        _log.info("listening on %s://%s%s", "http" if redirects else scheme, where, redirects)
     with _signals_restored():
         try:
             Server(application, adopted, courier).run()
         except SystemExit as end:
-            return end.code if isinstance(end.code, int) else 1
-    return 0
+            failed = end.code
+    _log.info("stopped")
+    return 1 if failed else 0
 
 
 @contextlib.contextmanager
