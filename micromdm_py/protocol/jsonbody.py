@@ -1,0 +1,78 @@
+"""JSON request bodies, read as MicroMDM's decoder does: keys without regard to letter case, the last duplicate wins."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+from micromdm_py.errors import MalformedField
+
+__all__ = ["field", "read_object", "strings"]
+
+Json = Any  # a JSON value: str, int, float, bool, None, list or dict
+T = TypeVar("T")
+
+_NAMES = {str: "a string", bool: "a boolean", int: "an integer", list: "an array", dict: "an object"}
+
+
+def read_object(body: bytes, *, trailing: Literal["refuse", "ignore"]) -> dict[str, Json]:
+    """Read the object that is the body of a request; `null` is an empty object.
+
+    Args:
+        body: UTF-8 without byte-order mark.
+        trailing: what to do with data after the object.
+    Raises: MalformedField for the field `body`.
+    """
+    try:
+        text = body.decode()
+        value, end = _DECODER.raw_decode(text, _skip_space(text, 0))
+    except UnicodeDecodeError:
+        raise MalformedField("body", "is not UTF-8") from None
+    except RecursionError:
+        raise MalformedField("body", "is nested too deeply") from None
+    except ValueError as fault:
+        raise MalformedField("body", f"is not JSON: {fault}") from None
+    if trailing == "refuse" and _skip_space(text, end) != len(text):
+        raise MalformedField("body", "has data after the JSON value")
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise MalformedField("body", "must be a JSON object")
+    return value
+
+
+def field(found: Mapping[str, Json], name: str, kind: type[T]) -> T | None:
+    """A field by its name, exact spelling first, then without regard to letter case; None when absent or null.
+
+    Raises: MalformedField in the caller's spelling when the value has another type.
+    """
+    for key in [name] if name in found else [key for key in found if key.lower() == name.lower()][-1:]:
+        value = found[key]
+        if value is None:
+            return None
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise MalformedField(key, f"must be {_NAMES.get(kind, kind.__name__)}")
+        return value
+    return None
+
+
+def strings(found: Mapping[str, Json], name: str) -> tuple[str, ...]:
+    """A field that is an array of strings; () when absent or null. Raises: MalformedField."""
+    values = field(found, name, list) or []
+    for position, value in enumerate(values):
+        if not isinstance(value, str):
+            raise MalformedField(f"{name}[{position}]", "must be a string")
+    return tuple(values)
+
+
+def _refuse(name: str) -> Json:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
+_SPACE = " \t\n\r"
+
+
+def _skip_space(text: str, position: int) -> int:
+    while position < len(text) and text[position] in _SPACE:
+        position += 1
+    return position
