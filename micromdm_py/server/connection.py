@@ -132,18 +132,22 @@ class Connection:
     # Outgoing
 
     def write(self, data: bytes) -> None:
-        """Queue bytes; waits for the client only while much is waiting already.
+        """Queue bytes; nothing is sent before :meth:`flush` or :meth:`make_room`."""
+        self._outgoing += data
+
+    def make_room(self) -> None:
+        """Send if much is queued, and wait for the client until little is.
 
         Raises: Closed.
         """
-        self._outgoing += data
-        if len(self._outgoing) > _HIGH_WATER_BYTES:
-            wait = select.poll()
-            wait.register(self.fd, select.POLLOUT)
-            self.begin_output()
-            while not self.flush(_HIGH_WATER_BYTES // 2):
-                wait.poll()
-            self.deadline = float("inf")
+        if len(self._outgoing) < _HIGH_WATER_BYTES:
+            return
+        wait = select.poll()
+        wait.register(self.fd, select.POLLOUT)
+        self.begin_output()
+        while not self.flush(_HIGH_WATER_BYTES // 2):
+            wait.poll()
+        self.deadline = float("inf")
 
     def begin_output(self) -> None:
         """Start the clock of an answer."""
@@ -162,7 +166,8 @@ class Connection:
         """
         while len(self._outgoing) > keep:
             try:
-                count = self.sock.send(self._outgoing)
+                with memoryview(self._outgoing) as queued, queued[:_HIGH_WATER_BYTES] as piece:
+                    count = self.sock.send(piece)
             except _NOT_NOW:
                 return False
             except (OSError, ValueError) as error:

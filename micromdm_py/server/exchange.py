@@ -68,7 +68,7 @@ class Exchange:
         environ = self._environ(connection, head)
         environ["wsgi.input"] = body
         try:
-            self._run(environ, response, body)
+            self._run(environ, response, body, connection)
         except Closed:
             raise
         except Exception:
@@ -82,7 +82,9 @@ class Exchange:
             response.finish()
         return response.keep_alive and _is_spent(body)
 
-    def _run(self, environ: Environ, response: Response, body: io.BytesIO | RequestBody) -> None:
+    def _run(
+        self, environ: Environ, response: Response, body: io.BytesIO | RequestBody, connection: Connection
+    ) -> None:
         pieces = self._app(environ, response.start_response)
         try:
             if not _is_spent(body):
@@ -93,6 +95,7 @@ class Exchange:
             else:
                 for piece in pieces:
                     response.write(piece)
+                    connection.make_room()
             response.finish()
         finally:
             if close := getattr(pieces, "close", None):

@@ -77,9 +77,11 @@ class Intake:
 
     def _chunks(self, connection: Connection, head: Head) -> bool:
         connection.scanned, ended = chunked_end(connection.incoming, connection.scanned)
+        large = len(connection.incoming) > self._limits.buffered_body_bytes
+        if ended or large:
+            connection.scanned = 0
         if not ended:
-            return len(connection.incoming) > self._limits.buffered_body_bytes
-        connection.scanned = 0
+            return large
         try:
             head.body = head.chunked.read() if head.chunked else b""
         except (OSError, gunicorn_errors.ParseException) as error:

@@ -108,7 +108,8 @@ class Response:
 
     def _start(self, known_length: int | None) -> None:
         code = int(self.status[:3])
-        self._bodiless = self._method == "HEAD" or code in _BODILESS or code < 200
+        lengthless = code in _BODILESS or code < 200
+        self._bodiless = lengthless or self._method == "HEAD"
         lines = [f"HTTP/1.1 {self.status}\r\nDate: {_date()}"]
         for name, value in self._headers:
             lowered = name.lower()
@@ -120,7 +121,12 @@ class Response:
             elif lowered == "transfer-encoding":
                 continue
             lines.append(f"{name}: {value}")
-        self._frame(lines, known_length)
+        if not lengthless and self._left is None:
+            self._frame(lines, known_length)
+        if not self.keep_alive:
+            lines.append("Connection: close")
+        elif self._version == (1, 0):
+            lines.append("Connection: keep-alive")
         head = "\r\n".join(lines)
         if head.count("\n") != len(lines) or head.count("\r") != len(lines):
             raise ValueError("a response header holds a line break")
@@ -128,16 +134,13 @@ class Response:
         self._write(f"{head}\r\n\r\n".encode("latin-1"))
 
     def _frame(self, lines: list[str], known_length: int | None) -> None:
-        if self._left is None and not self._bodiless:
-            if known_length is not None:
-                self._left = known_length
-                lines.append(f"Content-Length: {known_length}")
-            elif self._version > (1, 0):
-                self._chunked = True
-                lines.append("Transfer-Encoding: chunked")
-            else:
-                self.keep_alive = False
-        if not self.keep_alive:
-            lines.append("Connection: close")
-        elif self._version == (1, 0):
-            lines.append("Connection: keep-alive")
+        if known_length is not None:
+            self._left = known_length
+            lines.append(f"Content-Length: {known_length}")
+        elif self._bodiless:  # HEAD; the length is not known
+            return
+        elif self._version > (1, 0):
+            self._chunked = True
+            lines.append("Transfer-Encoding: chunked")
+        else:
+            self.keep_alive = False
