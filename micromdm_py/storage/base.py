@@ -142,8 +142,11 @@ class Enrollments(Protocol):
 
     def set_bootstrap_token(
         self, message: SetBootstrapToken, identity: Identity, event: Event | None, *, at: datetime
-    ) -> None:
-        """Keep or (empty) remove the token. Raises: IdentityMismatch; NotFound without a device record."""
+    ) -> bool:
+        """Keep or (empty) remove the token; false, with nothing kept, when there is no device record.
+
+        Raises: IdentityMismatch.
+        """
         ...
 
     def get_bootstrap_token(
@@ -195,6 +198,10 @@ class PushBook(Protocol):
 
     def push_target(self, api_id: str) -> PushTarget:
         """Push data of an enrollment. Raises: NotFound."""
+        ...
+
+    def due_push(self, api_id: str) -> DuePush:
+        """Push data of an enrollment as a push to be made at once, scheduled or not. Raises: NotFound."""
         ...
 
     def schedule_push(self, api_id: str, *, at: datetime) -> None:
