@@ -62,8 +62,7 @@ class Exchange:
         Returns: whether the connection can carry another request.
         Raises: Closed when the client has gone.
         """
-        keep_alive = head.keep_alive and not self._stopping.is_set()
-        response = Response(connection.write, head.method, head.version, keep_alive=keep_alive)
+        response = Response(connection.write, head.method, head.version, keep_alive=head.keep_alive)
         body = self._body(connection, head, response)
         environ = self._environ(connection, head)
         environ["wsgi.input"] = body
@@ -87,8 +86,8 @@ class Exchange:
     ) -> None:
         pieces = self._app(environ, response.start_response)
         try:
-            if not _is_spent(body):
-                # What is left of the body would be read as the next request.
+            if self._stopping.is_set() or not _is_spent(body):
+                # What is left of a body would be read as the next request.
                 response.keep_alive = False
             if isinstance(pieces, (list, tuple)) and len(pieces) == 1:
                 response.write_all(pieces[0])

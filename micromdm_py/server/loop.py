@@ -216,8 +216,7 @@ class Loop:
             if not connection.keep_alive:
                 return self._part(connection)
             connection.phase = Phase.IDLE
-            rest_s = self._limits.stop_idle_s if self._closing else self._limits.idle_s
-            connection.deadline = time.monotonic() + rest_s
+            connection.deadline = self._rest_until(self._limits.idle_s)
             if not connection.incoming and not connection.has_hidden_input():
                 return select.EPOLLIN
 
@@ -238,9 +237,13 @@ class Loop:
     def _part(self, connection: Connection) -> int:
         """Close so that the answer arrives even if the client is still sending."""
         connection.phase = Phase.LINGER
-        connection.deadline = time.monotonic() + self._limits.linger_s
+        connection.deadline = self._rest_until(self._limits.linger_s)
         connection.finish_output()
         return select.EPOLLIN if connection.discard() else 0
+
+    def _rest_until(self, seconds: float) -> float:
+        """Set a deadline for a connection that nothing is due on; very soon when the server stops."""
+        return time.monotonic() + (self._limits.stop_idle_s if self._closing else seconds)
 
 
 def _address(name: tuple[str, int]) -> tuple[str, int]:

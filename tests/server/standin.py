@@ -29,6 +29,7 @@ class StandInConfig:
     threads: int = 64
     limits: dict[str, float] = field(default_factory=dict)
     prepare_error: str = ""
+    build_error: str = ""
 
 
 StartResponse = Callable[..., Callable[[bytes], None]]
@@ -39,6 +40,8 @@ class StandInApp:
 
     def __init__(self, config: StandInConfig) -> None:
         self._folder = Path(config.config_path)
+        if config.build_error:
+            raise StartupError(config.build_error)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> list[bytes]:
         path = str(environ["PATH_INFO"])
