@@ -57,7 +57,7 @@ class Setting:
 
 def setting(
     default: T,
-    help: str,  # noqa: A002 - the word every reader of the table expects
+    help: str,
     *,
     env: str | None = None,
     unit: str = "",
@@ -83,14 +83,14 @@ class Config:
     tls_cert: str = setting("", "file with the PEM certificate chain for TLS")
     tls_key: str = setting("", "file with the PEM private key for TLS")
     disable_redirect: bool = setting(False, "no redirect from port 80 when listening on port 443")
-    http_proxy_headers: bool = setting(False, "take client address, scheme and host from a trusted proxy's headers")
+    http_proxy_headers: bool = setting(False, "take client address, scheme and host from proxy headers")
     trusted_proxies: str = setting("127.0.0.0/8,::1/128", "networks whose proxy headers count, by commas")
     client_cert_header: str = setting("", "header in which a trusted proxy passes on the client certificate")
     max_body_bytes: int = setting(64 << 20, "largest request body", unit="bytes", between=(1, 1 << 40))
     workers: int = setting(0, "web processes; 0 for one per core", between=(0, 1024))
     threads: int = setting(32, "most threads of a web process", between=(1, 4096))
     store_size_gib: int = setting(64, "largest size of the store", unit="GiB", between=(1, 1 << 20))
-    homepage: bool = setting(True, "answer / with a page that links to enrollment", env="MICROMDM_HTTP_HOMEPAGE")
+    homepage: bool = setting(True, "answer / with a page", env="MICROMDM_HTTP_HOMEPAGE")
     filerepo: str = setting("", "folder of packages and manifests", env="MICROMDM_FILE_REPO", later=True)
     ignore_micromdm_db: bool = setting(False, "start with an empty store beside a micromdm.db not imported")
 
@@ -111,7 +111,7 @@ class Config:
     udid_cert_auth_warn_only: bool = setting(False, "only log when a device shows another certificate")
     allow_rebind: bool = setting(True, "let Authenticate bind a device to a new certificate")
     one_identity_per_enrollment: bool = setting(False, "refuse a certificate that is bound to another device")
-    validate_scep_issuer: bool = setting(False, "accept every certificate of our authority, not only issued ones")
+    validate_scep_issuer: bool = setting(False, "accept every certificate of our own authority")
     validate_scep_expiration: bool = setting(False, "refuse expired device certificates")
 
     # SCEP
@@ -124,7 +124,7 @@ class Config:
 
     # Outgoing
     command_webhook_url: tuple[str, ...] = setting(
-        (), "URL that receives events; repeatable, #topics=a,b filters", env="MICROMDM_WEBHOOK_URL", secret=True
+        (), "URL that receives events; repeatable", env="MICROMDM_WEBHOOK_URL", secret=True
     )
     webhook_header: tuple[str, ...] = setting(
         (), 'header "Name: value" of every event sent; repeatable', secret=True, separator="\n"
@@ -134,9 +134,11 @@ class Config:
     webhook_retention_days: int = setting(
         7, "how long events wait for a receiver that is down", unit="days", between=(1, _CENTURY_DAYS)
     )
-    event_retention_days: int = setting(7, "how long the event feed keeps events; 0 is off", unit="days", later=True)
+    event_retention_days: int = setting(
+        7, "how long the feed keeps events; 0 is off", unit="days", later=True
+    )
     apns_url: str = setting("https://api.push.apple.com", "URL of the push service")
-    apns_ca_file: str = setting("", "file with the PEM authority of the push service, in place of the usual ones")
+    apns_ca_file: str = setting("", "file with the PEM authorities of the push service")
     depsim: str = setting("", "URL of an enrollment program simulator", env="MICROMDM_DEPSIM_URL", later=True)
 
     # Diagnosis

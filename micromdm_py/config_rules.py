@@ -1,4 +1,4 @@
-"""The rules that settings must keep before the server starts; each broken one is one line and an exit status."""
+"""The rules that settings must keep before the server starts; each broken one is one line."""
 
 import re
 from pathlib import Path
@@ -50,7 +50,7 @@ def _tls(config: Config) -> None:
         return
     if not config.tls_cert and not config.tls_key:
         raise StartupError(
-            "no TLS certificate: supply -tls-cert and -tls-key, or -tls=false behind a proxy that serves https"
+            "no TLS certificate: supply -tls-cert and -tls-key, or -tls=false behind a proxy with one"
         )
     if not config.tls_key:
         raise StartupError("-tls-cert needs -tls-key, the private key of the certificate")

@@ -9,7 +9,9 @@ from micromdm_py.errors import StartupError
 __all__ = ["WebhookTarget", "parse_header", "parse_target", "show_url", "url_fault"]
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_OWN_HEADERS = {"connection", "content-length", "content-type", "host", "transfer-encoding", "x-hmac-signature"}
+_OWN_HEADERS = frozenset(
+    "connection content-length content-type host transfer-encoding x-hmac-signature".split()
+)
 _TOPICS = "topics="
 
 
@@ -96,5 +98,5 @@ def parse_header(text: str) -> tuple[str, str]:
     if name.lower() in _OWN_HEADERS:
         raise StartupError(f"-webhook-header: {name} is set by the server")
     if not value.isascii() or not value.isprintable():
-        raise StartupError(f"-webhook-header: the value of {name} holds a character that is not printable ASCII")
+        raise StartupError(f"-webhook-header: the value of {name} must be printable ASCII")
     return name, value

@@ -1,0 +1,69 @@
+"""``micromdm``: finds the command named by the first word.
+
+Imports nothing that help and version can do without.
+"""
+
+import importlib
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import click
+
+__all__ = ["COMMANDS", "load_command", "main", "run"]
+
+COMMANDS = {
+    "serve": "run the MDM server",
+    "demo": "show the server at work with simulated devices",
+    "simulate": "run simulated devices against a server",
+    "command": "write a command as a property list, for the raw command API",
+    "version": "print the version",
+}
+_HELP = {"help", "-h", "-help", "--help"}
+_VERSION = {"version", "-version", "--version"}
+
+
+def usage() -> str:
+    """What ``micromdm`` alone prints."""
+    width = max(map(len, COMMANDS))
+    lines = [f"    {name:<{width}}  {about}" for name, about in COMMANDS.items()]
+    return "\n".join(
+        [
+            "USAGE: micromdm <COMMAND>",
+            "",
+            "Available Commands:",
+            *lines,
+            "",
+            "micromdm <COMMAND> -h lists the flags of a command.",
+            "Example: micromdm serve -h",
+        ]
+    )
+
+
+def load_command(name: str) -> "click.Command":
+    """Import the module ``cli/<name>.py``, which holds the click command of that name."""
+    command: click.Command = getattr(importlib.import_module(f"micromdm_py.cli.{name}"), name)
+    return command
+
+
+def main(words: list[str]) -> int:
+    """Run the command that the words name.
+
+    Args:
+        words: the command line without the program's name.
+    Returns: the exit status; click commands leave by SystemExit.
+    """
+    name = words[0].lower() if words else ""
+    if name in _VERSION:
+        from micromdm_py.cli.version import print_version  # only here: see the module's docstring
+
+        return print_version()
+    if name not in COMMANDS:
+        print(usage())
+        return 0 if name in _HELP else 1
+    load_command(name).main(args=words[1:], prog_name=f"micromdm {name}")
+
+
+def run() -> None:
+    """Entry point of the ``micromdm`` program."""
+    sys.exit(main(sys.argv[1:]))
