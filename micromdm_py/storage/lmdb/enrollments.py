@@ -155,20 +155,23 @@ class EnrollmentPart(QueuePart):
 
     def set_bootstrap_token(
         self, message: SetBootstrapToken, identity: Identity, event: Event | None, *, at: datetime
-    ) -> None:
+    ) -> bool:
         """See `storage.base.Enrollments`."""
         at_ms = ms(at)
 
-        def operation(txn: Txn) -> None:
-            number, contact = self._begin(txn, message, identity, at_ms, need_record=True)
+        def operation(txn: Txn) -> bool:
+            number, contact = self._begin(txn, message, identity, at_ms)
             device = self._number(txn, message.enrollment.device_id) or number
-            row = self._facts(txn, device)
-            row["bootstrap"] = base64.b64encode(message.bootstrap_token).decode()
-            self._put_facts(txn, device, row)
+            known = self._contact(txn, device).has(LISTED)
+            if known:
+                row = self._facts(txn, device)
+                row["bootstrap"] = base64.b64encode(message.bootstrap_token).decode()
+                self._put_facts(txn, device, row)
             self._touch(txn, number, contact, at_ms)
             self._append(txn, message, event, at_ms)
+            return known
 
-        self._env.write(operation)
+        return self._env.write(operation)
 
     def get_bootstrap_token(
         self, message: GetBootstrapToken, identity: Identity, event: Event | None, *, at: datetime

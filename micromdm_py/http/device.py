@@ -1,0 +1,59 @@
+"""PUT /mdm/checkin and PUT /mdm/connect: what devices speak to.
+
+Every refusal has an empty body. The signature is checked over the raw bytes before anything is parsed.
+"""
+
+from collections.abc import Callable, Mapping
+from urllib.parse import parse_qsl
+
+import falcon
+
+from micromdm_py.errors import SignatureInvalid
+from micromdm_py.http.body import read_body
+from micromdm_py.http.client_certificate import ClientCertificates
+from micromdm_py.protocol.certificates import Certificate
+from micromdm_py.protocol.signature import verify_detached
+
+__all__ = ["DeviceResource"]
+
+Handler = Callable[[bytes, Certificate, Mapping[str, str]], bytes]
+"""A service that takes (body, verified certificate, URL parameters) to the body of the reply."""
+
+_XML_START = b"<?xml"
+
+
+class DeviceResource:
+    """One device route: body up to the limit, identity, service, reply."""
+
+    def __init__(self, handle: Handler, certificates: ClientCertificates, max_body_bytes: int) -> None:
+        """Serve with `handle`; `certificates` finds identities that come by TLS instead of a signature."""
+        self._handle, self._certificates, self._max = handle, certificates, max_body_bytes
+
+    def on_put(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Take one message of a device."""
+        body = read_body(req, self._max)
+        params = url_params(req.env.get("QUERY_STRING", ""))
+        reply = self._handle(body, self._identity(req, body), params)
+        resp.data = reply
+        if reply:
+            xml = reply.startswith(_XML_START)
+            resp.content_type = "text/xml; charset=utf-8" if xml else "text/plain; charset=utf-8"
+
+    def _identity(self, req: falcon.Request, body: bytes) -> Certificate:
+        signature = req.env.get("HTTP_MDM_SIGNATURE")
+        if signature:
+            return verify_detached(signature, body)
+        certificate = self._certificates.find(req)
+        if certificate is None:
+            raise SignatureInvalid("no Mdm-Signature header and no client certificate")
+        return certificate
+
+
+def url_params(query: str) -> Mapping[str, str]:
+    """Query parameters; of a repeated one the first counts, an empty value stays."""
+    if not query:
+        return {}
+    found: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True, errors="replace"):
+        found.setdefault(name, value)
+    return found

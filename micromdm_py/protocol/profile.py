@@ -1,0 +1,128 @@
+"""Profiles that the server hands out for enrollment.
+
+Source: Apple, "Deploying MDM enrollment profiles"; texts, identifiers and keys are the ones MicroMDM's users know.
+"""
+
+import plistlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+__all__ = ["EnrollmentProfile", "enrollment_profile", "ota_profile"]
+
+IDENTIFIER = "com.github.micromdm.micromdm"
+ORGANIZATION = "MicroMDM"
+ALL_RIGHTS = 8191
+
+
+@dataclass(frozen=True, slots=True)
+class EnrollmentProfile:
+    """What an enrollment profile says.
+
+    Attributes:
+        server_url: https URL of the server without trailing slash.
+        topic: push topic, "" while there is no push certificate.
+        challenge: SCEP challenge, None to leave the key out.
+        tls_certificate: bytes of the file given as `-tls-cert`, None when there is none.
+    """
+
+    server_url: str
+    topic: str
+    challenge: str | None = field(repr=False)
+    tls_certificate: bytes | None = field(default=None, repr=False)
+
+
+def enrollment_profile(what: EnrollmentProfile, make_uuid: Callable[[], str]) -> bytes:
+    """The enrollment profile as an XML property list; `make_uuid` gives a new UUID in upper case."""
+    identity = make_uuid()
+    payloads = [_scep(what, identity), _mdm(what, identity, make_uuid())]
+    if what.tls_certificate is not None:
+        payloads.append(_tls(what.tls_certificate, make_uuid()))
+    return _xml(
+        {
+            "PayloadContent": payloads,
+            "PayloadDescription": "The server may alter your settings",
+            "PayloadDisplayName": "Enrollment Profile",
+            "PayloadIdentifier": f"{IDENTIFIER}.enroll",
+            "PayloadOrganization": ORGANIZATION,
+            "PayloadType": "Configuration",
+            "PayloadUUID": make_uuid(),
+            "PayloadVersion": 1,
+        }
+    )
+
+
+def ota_profile(server_url: str, make_uuid: Callable[[], str]) -> bytes:
+    """The Profile Service payload that begins an over-the-air enrollment."""
+    return _xml(
+        {
+            "PayloadContent": {
+                "URL": f"{server_url}/ota/phase23",
+                "DeviceAttributes": ["UDID", "VERSION", "PRODUCT", "SERIAL", "MEID", "IMEI"],
+            },
+            "PayloadDescription": "Profile Service enrollment",
+            "PayloadDisplayName": "MicroMDM Profile Service",
+            "PayloadIdentifier": f"{IDENTIFIER}.ota",
+            "PayloadOrganization": ORGANIZATION,
+            "PayloadType": "Profile Service",
+            "PayloadUUID": make_uuid(),
+            "PayloadVersion": 1,
+        }
+    )
+
+
+def _scep(what: EnrollmentProfile, identity: str) -> dict[str, object]:
+    content: dict[str, object] = {
+        "URL": f"{what.server_url}/scep",
+        "Keysize": 2048,
+        "Key Type": "RSA",
+        "Key Usage": 5,
+        "Name": "Device Management Identity Certificate",
+        "Subject": [[["O", ORGANIZATION]], [["CN", "MicroMDM Identity (%ComputerName%)"]]],
+    }
+    if what.challenge is not None:
+        content["Challenge"] = what.challenge
+    return {
+        "PayloadContent": content,
+        "PayloadDescription": "Configures SCEP",
+        "PayloadDisplayName": "SCEP",
+        "PayloadIdentifier": f"{IDENTIFIER}.enroll.scep",
+        "PayloadOrganization": ORGANIZATION,
+        "PayloadType": "com.apple.security.scep",
+        "PayloadUUID": identity,
+        "PayloadVersion": 1,
+    }
+
+
+def _mdm(what: EnrollmentProfile, identity: str, uuid: str) -> dict[str, object]:
+    return {
+        "AccessRights": ALL_RIGHTS,
+        "CheckInURL": f"{what.server_url}/mdm/checkin",
+        "CheckOutWhenRemoved": True,
+        "IdentityCertificateUUID": identity,
+        "PayloadDescription": "Enrolls with the MDM server",
+        "PayloadIdentifier": f"{IDENTIFIER}.enroll.mdm",
+        "PayloadOrganization": ORGANIZATION,
+        "PayloadType": "com.apple.mdm",
+        "PayloadUUID": uuid,
+        "PayloadVersion": 1,
+        "ServerCapabilities": ["com.apple.mdm.per-user-connections", "com.apple.mdm.bootstraptoken"],
+        "ServerURL": f"{what.server_url}/mdm/connect",
+        "SignMessage": True,
+        "Topic": what.topic,
+    }
+
+
+def _tls(certificate: bytes, uuid: str) -> dict[str, object]:
+    return {
+        "PayloadContent": certificate,
+        "PayloadDescription": "Installs the TLS certificate for MicroMDM",
+        "PayloadDisplayName": "Self-signed TLS certificate for MicroMDM",
+        "PayloadIdentifier": f"{IDENTIFIER}.enroll.cert.selfsigned",
+        "PayloadType": "com.apple.security.pkcs1",
+        "PayloadUUID": uuid,
+        "PayloadVersion": 1,
+    }
+
+
+def _xml(profile: dict[str, object]) -> bytes:
+    return plistlib.dumps(profile, sort_keys=True).replace(b"\t", b"  ")

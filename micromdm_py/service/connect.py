@@ -1,0 +1,88 @@
+"""Connect: a device reports and fetches its next command.
+
+Source: Apple, "Sending MDM commands to a device"; the answers to refused reports are MicroMDM's.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Protocol
+
+from micromdm_py.errors import MalformedRequest
+from micromdm_py.protocol.certificates import Certificate
+from micromdm_py.protocol.plist import loads, parse_flat
+from micromdm_py.protocol.report import Status, parse_report
+from micromdm_py.protocol.webhook import connect_event, server_event
+from micromdm_py.service.identity import Identities
+from micromdm_py.storage.base import CommandQueue, Quarantine
+from micromdm_py.storage.records import Identity
+
+__all__ = ["Connect", "ConnectStore"]
+
+QUARANTINED = "mdm.server.quarantined"
+
+logger = logging.getLogger(__name__)
+
+
+class ConnectStore(CommandQueue, Quarantine, Protocol):
+    """What a connect needs of the store."""
+
+
+class Connect:
+    """One connect, from the signed bytes to the bytes of the next command."""
+
+    def __init__(
+        self,
+        store: ConnectStore,
+        identities: Identities,
+        *,
+        wants_events: bool,
+        wake: Callable[[], None],
+        now: Callable[[], datetime],
+        make_uuid: Callable[[], str],
+    ) -> None:
+        """Store events only when somebody wants them; `wake` tells the courier that there is one."""
+        self._store, self._identities = store, identities
+        self._wants_events, self._wake = wants_events, wake
+        self._now, self._make_uuid = now, make_uuid
+
+    def __call__(self, body: bytes, certificate: Certificate, url_params: Mapping[str, str]) -> bytes:
+        """Take one connect through to its reply.
+
+        Args:
+            body: the report exactly as received.
+            certificate: the identity, its signature over the body already verified.
+            url_params: query parameters of the request.
+        Returns: the next command's property list as queued, b"" when nothing is to be done.
+        Raises: SignatureInvalid, IdentityMismatch, MalformedRequest, Unenroll, StorageUnavailable.
+        """
+        identity = self._identities.accept(certificate)
+        at = self._now()
+        try:
+            message = parse_flat(body)
+            report = parse_report(loads(body) if message is None else message, body)
+        except MalformedRequest as fault:
+            return self._undecodable(body, identity, fault, at)
+        if report.status is Status.UNKNOWN:
+            logger.warning("unknown status %r from %s", report.sent_status, report.enrollment.enrollment_id)
+        if not self._wants_events:
+            if self._store.nothing_to_do(report, identity, at=at):
+                return b""
+            return self._store.record_report(report, identity, None, at=at).payload
+        event = connect_event(report, url_params, event_id=self._make_uuid(), at=at)
+        served = self._store.record_report(report, identity, event, at=at)
+        self._wake()
+        return served.payload
+
+    def _undecodable(self, body: bytes, identity: Identity, fault: MalformedRequest, at: datetime) -> bytes:
+        """Refuse a report nobody can read; when it comes again and again, put it aside and let the device go on."""
+        fingerprint = identity.fingerprint.hex()
+        event = None
+        if self._wants_events:
+            inside = {"fingerprint": fingerprint, "reason": str(fault)}
+            event = server_event(QUARANTINED, inside, event_id=self._make_uuid(), at=at)
+        if not self._store.undecodable(identity.fingerprint, body, event, at=at):
+            raise fault
+        logger.error("report of identity %s is in quarantine: %s", fingerprint, fault)
+        self._wake()
+        return b""

@@ -1,0 +1,84 @@
+"""Handing out the profiles that begin an enrollment."""
+
+import base64
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from micromdm_py.errors import NotConfigured
+from micromdm_py.protocol.profile import EnrollmentProfile, enrollment_profile, ota_profile
+from micromdm_py.storage.base import Depot, PushBook
+
+__all__ = ["Challenges", "Enroll", "ProfileRule"]
+
+CHALLENGE_BYTES = 24
+
+logger = logging.getLogger(__name__)
+
+
+class _Store(Depot, PushBook, Protocol):
+    """What the profiles need of the store."""
+
+
+class Challenges:
+    """Makes one-time SCEP challenges."""
+
+    def __init__(self, depot: Depot, *, random_bytes: Callable[[int], bytes], now: Callable[[], datetime]) -> None:
+        """Keep the hashes of new challenges in `depot`."""
+        self._depot, self._random_bytes, self._now = depot, random_bytes, now
+
+    def __call__(self) -> str:
+        """A new challenge, good for one use: 24 random bytes as base64."""
+        challenge = base64.b64encode(self._random_bytes(CHALLENGE_BYTES)).decode()
+        self._depot.add_challenge(challenge, at=self._now())
+        return challenge
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileRule:
+    """What the enrollment profile says about itself.
+
+    Attributes:
+        server_url: https URL without trailing slash.
+        tls_certificate: bytes of the `-tls-cert` file, None without.
+        challenge: the static SCEP challenge; None when challenges are handed out by another way.
+        one_time: put a one-time challenge into each profile.
+    """
+
+    server_url: str
+    tls_certificate: bytes | None = field(default=None, repr=False)
+    challenge: str | None = field(default=None, repr=False)
+    one_time: bool = False
+
+
+class Enroll:
+    """Makes enrollment profiles."""
+
+    def __init__(
+        self, store: _Store, rule: ProfileRule, challenges: Challenges, make_uuid: Callable[[], str]
+    ) -> None:
+        """Make profiles after `rule`; `make_uuid` gives UUIDs in any case."""
+        self._store, self._rule, self._challenges = store, rule, challenges
+        self._make_uuid = lambda: make_uuid().upper()
+        self._warned = False
+
+    def profile(self) -> bytes:
+        """The enrollment profile, with the push topic of the moment."""
+        challenge = self._challenges() if self._rule.one_time else self._rule.challenge
+        what = EnrollmentProfile(self._rule.server_url, self._topic(), challenge, self._rule.tls_certificate)
+        return enrollment_profile(what, self._make_uuid)
+
+    def ota(self) -> bytes:
+        """The Profile Service payload."""
+        return ota_profile(self._rule.server_url, self._make_uuid)
+
+    def _topic(self) -> str:
+        try:
+            return self._store.push_certificate().topic
+        except NotConfigured:
+            if not self._warned:
+                logger.warning("enrollment profile handed out without a push topic: upload a push certificate")
+                self._warned = True
+            return ""
