@@ -6,11 +6,9 @@ is named as a trusted proxy; anybody can send them.
 
 import re
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 import falcon
-
-from micromdm_py.errors import MalformedField
 
 __all__ = ["ProxyHeaders", "StrictTransport", "TrustedProxies"]
 
@@ -21,17 +19,9 @@ _FORWARDED = re.compile(r'(for|proto|host)=(?:"([^"]*)"|([^;,\s"]+))', re.IGNORE
 class TrustedProxies:
     """Addresses and networks whose word about the client is taken."""
 
-    def __init__(self, networks: Iterable[str]) -> None:
-        """Read networks like ``10.0.0.0/8``, ``::1``.
-
-        Raises: MalformedField.
-        """
-        self._networks: list[IPv4Network | IPv6Network] = []
-        for text in networks:
-            try:
-                self._networks.append(ip_network(text.strip(), strict=False))
-            except ValueError as error:
-                raise MalformedField("trusted-proxies", str(error)) from error
+    def __init__(self, networks: Iterable[IPv4Network | IPv6Network]) -> None:
+        """Take the networks, ``Config.trusted_networks``."""
+        self._networks = tuple(networks)
 
     def __contains__(self, address: str) -> bool:
         """Tell whether an address (without port) is trusted."""

@@ -3,13 +3,13 @@
 Two spaces of indent, fixed key order, no final newline; ``<``, ``>`` and ``&`` escaped as MicroMDM's encoder does.
 """
 
-import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from micromdm_py.protocol.enrollment import EnrollmentRef
+from micromdm_py.protocol.jsonreply import base64_text, escape_json, json_time
 from micromdm_py.protocol.report import Report
 
 __all__ = ["CONNECT_TOPIC", "Event", "checkin_event", "connect_event", "server_event", "wants"]
@@ -49,7 +49,7 @@ def checkin_event(
     """
     inside: dict[str, object] = _ids(ref)
     inside["url_params"] = dict(sorted(url_params.items())) if url_params else None
-    inside["raw_payload"] = base64.b64encode(raw).decode()
+    inside["raw_payload"] = base64_text(raw)
     return _event(topic, "checkin_event", inside, event_id, at)
 
 
@@ -61,7 +61,7 @@ def connect_event(report: Report, url_params: Mapping[str, str], *, event_id: st
         inside["command_uuid"] = report.command_uuid
     if url_params:
         inside["url_params"] = dict(sorted(url_params.items()))
-    inside["raw_payload"] = base64.b64encode(report.raw).decode()
+    inside["raw_payload"] = base64_text(report.raw)
     return _event(CONNECT_TOPIC, "acknowledge_event", inside, event_id, at)
 
 
@@ -85,18 +85,6 @@ def _ids(ref: EnrollmentRef) -> dict[str, object]:
 
 
 def _event(topic: str, key: str, inside: dict[str, object], event_id: str, at: datetime) -> Event:
-    document = {"topic": topic, "event_id": event_id, "created_at": _time(at), key: inside}
-    text = json.dumps(document, indent=2, ensure_ascii=False)
-    for plain, escaped in _ESCAPES:
-        text = text.replace(plain, escaped)
+    document = {"topic": topic, "event_id": event_id, "created_at": json_time(at), key: inside}
+    text = escape_json(json.dumps(document, indent=2, ensure_ascii=False))
     return Event(topic, event_id, text.encode("utf-8", "replace"))
-
-
-_ESCAPES = (("&", "\\u0026"), ("<", "\\u003c"), (">", "\\u003e"), ("\u2028", "\\u2028"), ("\u2029", "\\u2029"))
-
-
-def _time(at: datetime) -> str:
-    """RFC 3339 with `Z`; fraction digits only as far as they are not zero."""
-    text = at.strftime("%Y-%m-%dT%H:%M:%S")
-    fraction = f"{at.microsecond:06}".rstrip("0")
-    return f"{text}.{fraction}Z" if fraction else f"{text}Z"

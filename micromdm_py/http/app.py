@@ -1,0 +1,112 @@
+"""The application: every route, and what each request passes through."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import falcon
+
+from micromdm_py.http.auth import ApiKey
+from micromdm_py.http.challenge import ChallengeResource
+from micromdm_py.http.client_certificate import ClientCertificates
+from micromdm_py.http.commands import CommandsResource, EnrollmentCommandsResource
+from micromdm_py.http.config_certificate import PushCertificateResource
+from micromdm_py.http.device import DeviceResource
+from micromdm_py.http.devices import BlockResource, DevicesResource, UnblockResource
+from micromdm_py.http.enroll import EnrollResource, OtaResource
+from micromdm_py.http.errors import register_errors
+from micromdm_py.http.pages import HomeResource, VersionResource
+from micromdm_py.http.proxy import ProxyHeaders, StrictTransport
+from micromdm_py.http.push import LegacyPushResource, PushNow, PushResource
+from micromdm_py.http.request import RequestLog
+from micromdm_py.http.scep import ScepResource
+from micromdm_py.service.ca import CertificateAuthority
+from micromdm_py.service.checkin import CheckInService
+from micromdm_py.service.commands import Commands
+from micromdm_py.service.connect import Connect
+from micromdm_py.service.devices import Devices
+from micromdm_py.service.enroll import Challenges, Enroll
+from micromdm_py.service.push_certificate import PushCertificates
+
+__all__ = ["AppRule", "Services", "create_app"]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The use cases behind the routes."""
+
+    checkin: CheckInService
+    connect: Connect
+    enroll: Enroll
+    authority: CertificateAuthority
+    challenges: Challenges
+    commands: Commands
+    devices: Devices
+    push: PushNow
+    push_certificates: PushCertificates
+    client_certificates: ClientCertificates
+    proxy_headers: ProxyHeaders
+
+
+@dataclass(frozen=True, slots=True)
+class AppRule:
+    """What of the application is switched on.
+
+    Attributes:
+        api_key: password of the admin API; "" leaves its routes out.
+        max_body_bytes: largest body of reports and commands.
+        tls: the server speaks TLS itself.
+        homepage: there is a page at `/`.
+        one_time_challenges: there is a route that hands out challenges.
+        version: version of the program.
+    """
+
+    api_key: str
+    max_body_bytes: int
+    tls: bool
+    homepage: bool
+    one_time_challenges: bool
+    version: str
+
+
+def create_app(services: Services, rule: AppRule, make_request_id: Callable[[], str]) -> falcon.App:
+    """Build the WSGI application."""
+    middleware: list[object] = [services.proxy_headers, RequestLog(make_request_id)]
+    if rule.tls:
+        middleware.append(StrictTransport())
+    if rule.api_key:
+        middleware.append(ApiKey(rule.api_key))
+    app = falcon.App(middleware=middleware, media_type="application/octet-stream")
+    app.req_options.auto_parse_form_urlencoded = False
+    app.req_options.keep_blank_qs_values = True
+    app.resp_options.secure_cookies_by_default = True
+    register_errors(app)
+    _device_routes(app, services, rule)
+    if rule.api_key:
+        _admin_routes(app, services, rule)
+    return app
+
+
+def _device_routes(app: falcon.App, services: Services, rule: AppRule) -> None:
+    certificates, limit = services.client_certificates, rule.max_body_bytes
+    app.add_route("/mdm/checkin", DeviceResource(services.checkin, certificates, limit))
+    app.add_route("/mdm/connect", DeviceResource(services.connect, certificates, limit))
+    app.add_route("/mdm/enroll", EnrollResource(services.enroll))
+    app.add_route("/ota/enroll", OtaResource(services.enroll))
+    app.add_route("/scep", ScepResource(services.authority))
+    app.add_route("/version", VersionResource(rule.version))
+    if rule.homepage:
+        app.add_route("/", HomeResource())
+
+
+def _admin_routes(app: falcon.App, services: Services, rule: AppRule) -> None:
+    limit = rule.max_body_bytes
+    app.add_route("/v1/commands", CommandsResource(services.commands, limit))
+    app.add_route("/v1/commands/{udid}", EnrollmentCommandsResource(services.commands, limit))
+    app.add_route("/v1/devices", DevicesResource(services.devices, limit))
+    app.add_route("/v1/devices/{udid}/block", BlockResource(services.devices))
+    app.add_route("/v1/devices/{udid}/unblock", UnblockResource(services.devices))
+    app.add_route("/v1/push/{udid}", PushResource(services.push))
+    app.add_route("/push/{udid}", LegacyPushResource(services.push))
+    app.add_route("/v1/config/certificate", PushCertificateResource(services.push_certificates))
+    if rule.one_time_challenges:
+        app.add_route("/v1/challenge", ChallengeResource(services.challenges))

@@ -1,0 +1,123 @@
+"""From errors to answers: one table for devices, one for everybody else."""
+
+import logging
+
+import falcon
+
+from micromdm_py import errors as e
+from micromdm_py.http.request import path_of, request_id_of
+from micromdm_py.protocol.jsonreply import json_reply
+
+__all__ = ["register_errors"]
+
+API = {
+    e.MalformedRequest: 400,
+    e.Unauthenticated: 401,
+    e.Forbidden: 403,
+    e.NotFound: 404,
+    e.Conflict: 409,
+    e.TooLarge: 413,
+    e.UpstreamFailed: 502,
+    e.Busy: 503,
+    e.NotConfigured: 503,
+    e.StorageUnavailable: 503,
+}
+DEVICE = {
+    # Never 400 or 403, and 401 for a blocked device alone: a device that reads one of them may drop its enrollment.
+    e.Unenroll: 401,
+    e.UserChannelDeclined: 410,
+    e.TooLarge: 413,
+    e.Busy: 503,
+    e.StorageUnavailable: 503,
+}
+DEVICE_PATHS = frozenset({"/mdm/checkin", "/mdm/connect"})
+TEXT_PATHS = ("/mdm/", "/ota/", "/scep")
+JSON = "application/json; charset=utf-8"
+TEXT = "text/plain; charset=utf-8"
+RETRY_AFTER_S = "5"
+
+logger = logging.getLogger(__name__)
+
+
+def register_errors(app: falcon.App) -> None:
+    """Have every error of an application answered here; nothing gets through to the server's own pages."""
+    app.add_error_handler(Exception, _unexpected)
+    app.add_error_handler(falcon.HTTPError, _http_error)
+    app.add_error_handler(falcon.HTTPStatus, _http_status)
+    app.add_error_handler(e.MdmError, _mdm_error)
+
+
+def _status(table: dict[type[e.MdmError], int], error: Exception) -> int:
+    for kind in type(error).__mro__:
+        if kind in table:
+            return table[kind]
+    return 500
+
+
+def _mdm_error(req: falcon.Request, resp: falcon.Response, error: Exception, _params: object) -> None:
+    path = path_of(req)
+    device = path in DEVICE_PATHS
+    as_text = not device and path.startswith(TEXT_PATHS)
+    status = _status(DEVICE if device or as_text else API, error)
+    _answer(resp, status, b"")
+    if status == 503:
+        resp.set_header("Retry-After", RETRY_AFTER_S)
+    if device:
+        logger.warning("%s %s refused: %s: %s", req.method, path, type(error).__name__, error)
+    elif as_text:
+        resp.data, resp.content_type = f"{error}\n".encode("utf-8", "replace"), TEXT
+    else:
+        resp.data, resp.content_type = json_reply({"error": str(error)}), JSON
+        if status == 401:
+            resp.set_header("Www-Authenticate", 'Basic realm="micromdm"')
+            resp.set_header("X-Content-Type-Options", "nosniff")
+
+
+def _http_error(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, _params: object) -> None:
+    """What the framework refuses by itself: unknown paths, wrong methods."""
+    _answer(resp, error.status_code, b"")
+    for name, value in dict(error.headers or {}).items():
+        resp.set_header(name, value)
+    if error.status_code != 404:
+        return
+    path = path_of(req)
+    clean = _clean(path)
+    if clean != path:
+        resp.status = falcon.HTTP_301
+        query = req.env.get("QUERY_STRING", "")
+        resp.set_header("Location", f"{clean}?{query}" if query else clean)
+        return
+    resp.data, resp.content_type = b"404 page not found\n", TEXT
+    resp.set_header("X-Content-Type-Options", "nosniff")
+
+
+def _http_status(req: falcon.Request, resp: falcon.Response, status: falcon.HTTPStatus, _params: object) -> None:
+    _answer(resp, status.status_code, b"")
+
+
+def _unexpected(req: falcon.Request, resp: falcon.Response, error: Exception, _params: object) -> None:
+    """A fault of ours: the caller learns an id to ask about, the log the rest."""
+    path = path_of(req)
+    logger.error("%s %s failed", req.method, path, exc_info=error)
+    _answer(resp, 500, b"")
+    if path not in DEVICE_PATHS:
+        resp.data = json_reply({"error": f"internal error, request {request_id_of(req)}"})
+        resp.content_type = JSON
+
+
+def _answer(resp: falcon.Response, status: int, body: bytes) -> None:
+    resp.status = falcon.code_to_http_status(status)
+    resp.data, resp.text, resp.media, resp.stream = body, None, None, None
+    resp.content_type = None  # type: ignore[assignment]  # an empty body has no type
+
+
+def _clean(path: str) -> str:
+    """A path without empty, `.` and `..` segments; a trailing slash stays."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    clean = "/" + "/".join(parts)
+    return clean + "/" if path.endswith("/") and parts else clean

@@ -1,0 +1,60 @@
+"""What anybody may look at: the version and the home page."""
+
+import falcon
+
+from micromdm_py.http.reply import reply
+from micromdm_py.protocol.jsonreply import json_reply
+
+__all__ = ["HomeResource", "VersionResource"]
+
+HOME = b"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Device management</title>
+<style>
+body { font: 1.1rem/1.5 system-ui, sans-serif; max-width: 34rem; margin: 15vh auto; padding: 0 1rem; color: #1d1d1f }
+a { display: inline-block; padding: .6rem 1.2rem; border-radius: .5rem; background: #0058b0; color: #fff }
+a:focus-visible { outline: 3px solid #7ab8ff; outline-offset: 2px }
+@media (prefers-color-scheme: dark) { body { background: #1d1d1f; color: #f5f5f7 } }
+</style>
+</head>
+<body>
+<main>
+<h1>Device management</h1>
+<p>Open this page on the device that shall be managed, then download the profile and install it in the settings.</p>
+<p><a href="mdm/enroll">Download the enrollment profile</a></p>
+</main>
+</body>
+</html>
+"""
+
+
+class HomeResource:
+    """A page with a link to the enrollment profile."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Show the page."""
+        resp.data, resp.content_type = HOME, "text/html; charset=utf-8"
+
+    on_post = on_get
+    on_put = on_get
+    on_delete = on_get
+
+
+class VersionResource:
+    """The version in the shape clients of MicroMDM read: six strings."""
+
+    def __init__(self, version: str) -> None:
+        """Tell this version."""
+        names = ("branch", "revision", "go_version", "build_date", "build_user")
+        self._document = json_reply({"version": version, **dict.fromkeys(names, "unknown")})
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Tell the version."""
+        reply(resp, self._document)
+
+    on_post = on_get
+    on_put = on_get
+    on_delete = on_get

@@ -1,0 +1,107 @@
+"""Queueing, viewing and clearing commands for administrators."""
+
+import hashlib
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from micromdm_py.errors import MalformedField
+from micromdm_py.protocol.commands import convert_json, read_raw
+from micromdm_py.protocol.ids import check_id
+from micromdm_py.protocol.jsonreply import base64_text, json_reply
+from micromdm_py.storage.base import CommandQueue
+from micromdm_py.storage.records import NewEntry, Once
+
+__all__ = ["Commands"]
+
+MAX_KEY_CHARS = 128
+
+logger = logging.getLogger(__name__)
+
+
+class Commands:
+    """What an administrator does with commands; replies are JSON documents in bytes."""
+
+    def __init__(
+        self,
+        queue: CommandQueue,
+        *,
+        strict: bool,
+        wake: Callable[[], None],
+        now: Callable[[], datetime],
+        make_uuid: Callable[[], str],
+    ) -> None:
+        """Queue into `queue`; `strict` refuses JSON commands that break Apple's schema."""
+        self._queue, self._strict, self._wake = queue, strict, wake
+        self._now, self._make_uuid = now, make_uuid
+
+    def queue_json(self, body: bytes, *, strict: bool = False, key: str = "") -> bytes:
+        """Queue a command given as JSON.
+
+        Args:
+            body: the request's body.
+            strict: refuse what breaks Apple's schema.
+            key: Idempotency-Key of the caller, "" for none.
+        Returns: the reply; for a key seen before, the first reply.
+        Raises: MalformedRequest, Conflict, StorageUnavailable.
+        """
+        command = convert_json(body, strict=strict or self._strict, make_uuid=self._make_uuid)
+        api_id = check_api_id("udid", command.udid)
+        if command.ignored_fields:
+            names = ", ".join(command.ignored_fields)
+            logger.warning("%s: fields that are not known and were ignored: %s", command.request_type, names)
+        echo = {"command_uuid": command.command_uuid, "command": command.echo}
+        entry = NewEntry(command.command_uuid, command.request_type, command.payload)
+        return self._enqueue(api_id, entry, json_reply({"payload": echo}), key)
+
+    def queue_raw(self, api_id: str, body: bytes, *, key: str = "") -> bytes:
+        """Queue a property list as it is; arguments, result and errors as in `queue_json`."""
+        check_api_id("udid", api_id)
+        command = read_raw(body)
+        payload = {
+            "udid": api_id,
+            "command_uuid": command.command_uuid,
+            "command": {"request_type": command.request_type},
+            "payload": base64_text(body),
+        }
+        entry = NewEntry(command.command_uuid, command.request_type, command.payload)
+        return self._enqueue(api_id, entry, json_reply({"payload": payload}), key)
+
+    def _enqueue(self, api_id: str, entry: NewEntry, reply: bytes, key: str) -> bytes:
+        once = Once(_digest(key), reply) if key else None
+        done = self._queue.enqueue(api_id, entry, at=self._now(), once=once)
+        if done.answer is not None:
+            return done.answer
+        if done.push_wanted:
+            self._wake()
+        return reply
+
+    def waiting(self, api_id: str) -> bytes:
+        """The commands that wait for an enrollment, as a reply; `{}` when there are none. Raises: Conflict."""
+        found = self._queue.waiting(check_api_id("udid", api_id))
+        listed = [{"uuid": one.command_uuid, "payload": base64_text(one.payload)} for one in found]
+        return json_reply({"commands": listed} if listed else {})
+
+    def clear(self, api_id: str) -> bytes:
+        """Cancel what waits for an enrollment. Raises: Conflict, StorageUnavailable."""
+        count = self._queue.clear(check_api_id("udid", api_id), at=self._now())
+        logger.info("cleared the queue of %s: %d commands", api_id, count)
+        return json_reply({})
+
+
+def check_api_id(field: str, api_id: str) -> str:
+    """Return an id of the API unchanged if it can be one: UDID, EnrollmentID, UserID or UDID:UserID.
+
+    Raises: MalformedField.
+    """
+    device, colon, user = api_id.partition(":")
+    check_id(field, device)
+    if colon:
+        check_id(field, user)
+    return api_id
+
+
+def _digest(key: str) -> bytes:
+    if len(key) > MAX_KEY_CHARS:
+        raise MalformedField("Idempotency-Key", f"is longer than {MAX_KEY_CHARS} characters")
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
