@@ -181,34 +181,46 @@ def octets(data: bytes, element: Element) -> bytes:
     tag, _, start, stop, _ = element
     if not tag & CONSTRUCTED:
         return data[start:stop]
-    return b"".join(_segments(data, element, 0))
+    return b"".join(_segments(data, element, 0, [MAX_ELEMENTS]))
 
 
-def _segments(data: bytes, element: Element, depth: int) -> Iterable[bytes]:
-    if depth > MAX_DEPTH:
-        raise MalformedRequest("ASN.1 is nested too deeply")
-    for part in children(data, element):
+def _segments(data: bytes, element: Element, depth: int, budget: list[int]) -> Iterable[bytes]:
+    for part in _counted(data, element, depth, budget):
         if part[0] == OCTETS:
             yield data[part[2] : part[3]]
         elif part[0] == OCTETS | CONSTRUCTED:
-            yield from _segments(data, part, depth + 1)
+            yield from _segments(data, part, depth + 1, budget)
         else:
             raise MalformedRequest("segments of another type inside an OCTET STRING")
 
 
-def to_der(data: bytes, element: Element, depth: int = 0) -> bytes:
+def _counted(data: bytes, element: Element, depth: int, budget: list[int]) -> list[Element]:
+    """Return the children where a whole tree is followed; `budget` is what may still be read of it."""
+    if depth >= MAX_DEPTH:
+        raise MalformedRequest("ASN.1 is nested too deeply")
+    found = children(data, element)
+    budget[0] -= len(found)
+    if budget[0] < 0:
+        raise MalformedRequest("too many ASN.1 elements")
+    return found
+
+
+def to_der(data: bytes, element: Element) -> bytes:
     """Rewrite an element with definite, shortest lengths and strings in one piece; sets keep their order.
 
     Raises: MalformedRequest.
     """
+    return _rewrite(data, element, 0, [MAX_ELEMENTS])
+
+
+def _rewrite(data: bytes, element: Element, depth: int, budget: list[int]) -> bytes:
     tag, _, start, stop, _ = element
     if not tag & CONSTRUCTED:
         return tlv(tag, data[start:stop])
     if tag == OCTETS | CONSTRUCTED:
-        return tlv(OCTETS, octets(data, element))
-    if depth >= MAX_DEPTH:
-        raise MalformedRequest("ASN.1 is nested too deeply")
-    return tlv(tag, *[to_der(data, kid, depth + 1) for kid in children(data, element)])
+        return tlv(OCTETS, *_segments(data, element, depth, budget))
+    kids = _counted(data, element, depth, budget)
+    return tlv(tag, *[_rewrite(data, kid, depth + 1, budget) for kid in kids])
 
 
 def tlv(tag: int, *parts: bytes) -> bytes:

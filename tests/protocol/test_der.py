@@ -93,6 +93,16 @@ def test_number_of_elements_is_bounded_over_all_levels() -> None:
         der.first(b"\x30\x80" + half * 3 + b"\0\0")
 
 
+def test_number_of_elements_is_bounded_where_a_tree_is_followed() -> None:
+    string, structure = b"\x04\x01a", b"\x02\x01\x05"
+    for _ in range(3):
+        string, structure = der.tlv(0x24, string * 30), der.sequence(structure * 30)
+    with pytest.raises(MalformedRequest, match="too many"):
+        der.octets(string, der.first(string))
+    with pytest.raises(MalformedRequest, match="too many"):
+        der.to_der(structure, der.first(structure))
+
+
 @pytest.mark.parametrize("size", [0, 1, 127, 128, 255, 256, 65535, 65536])
 def test_written_lengths_are_read_back(size: int) -> None:
     data = der.tlv(der.OCTETS, bytes(size))
