@@ -12,6 +12,7 @@ from gunicorn.glogging import Logger
 from gunicorn.sock import TCP6Socket, TCPSocket
 
 from micromdm_py.errors import MdmError
+from micromdm_py.logs import log_event
 from micromdm_py.server.exchange import WsgiApp
 from micromdm_py.server.supervisor import CourierProcess
 from micromdm_py.server.worker import WebWorker, WorkerSettings
@@ -132,12 +133,12 @@ class Server(Arbiter):  # type: ignore[misc]  # gunicorn has no types
 
     def handle_usr2(self) -> None:
         """Refuse to run twice on one store."""
-        _log.warning("SIGUSR2 is not supported")
+        log_event(_log, logging.WARNING, "SIGUSR2 is not supported")
 
     def stop(self, graceful: bool = True) -> None:
         """Stop courier and workers and wait for them."""
         self._stopping = True
-        _log.info("stopping: requests in progress finish first")
+        log_event(_log, logging.INFO, "stopping, requests in progress finish first")
         if self._courier:
             self._courier.ask_to_stop()
         super().stop(graceful)

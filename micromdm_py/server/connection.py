@@ -9,6 +9,7 @@ from enum import Enum
 
 from micromdm_py.server.head import Head
 from micromdm_py.server.limits import Limits
+from micromdm_py.server.response import plain_answer
 
 __all__ = ["Closed", "Connection", "Phase"]
 
@@ -198,6 +199,9 @@ class Connection:
         except ssl.SSLWantWriteError:
             return select.EPOLLOUT
         except (OSError, ValueError) as error:
+            if isinstance(error, ssl.SSLError) and error.reason == "HTTP_REQUEST":
+                with contextlib.suppress(OSError):
+                    socket.socket.send(self.sock, plain_answer("400 Bad Request", "This port speaks HTTPS."))
             raise Closed(str(error)) from error
         self.peer_certificate = self.sock.getpeercert(binary_form=True)
         return 0

@@ -72,7 +72,7 @@ class Exchange:
             raise
         except Exception:
             # The application has handlers of its own: this is a fault of the program, not of the request.
-            _log.exception("request failed: %s %s", head.method, head.path)
+            _log.exception("request failed", extra={"fields": {"method": head.method, "path": head.path}})
             if response.started:
                 raise Closed from None
             response.status = ""

@@ -114,7 +114,7 @@ class HeadParser:
 
     def _usual(self, raw: bytes) -> Head | None:
         line = _LINE.match(raw)
-        if not line or line.end() > self._limits.request_line_bytes + 2:
+        if not line or line[1] == b"CONNECT" or line.end() > self._limits.request_line_bytes + 2:
             return None
         if not _FIELDS.fullmatch(raw, line.end()):
             return None
@@ -144,7 +144,7 @@ class HeadParser:
             elif name == "CONNECTION":
                 head.keep_alive = value.lower() != "close"
             head.fields.append((name, value))
-        return head.method != "CONNECT"
+        return True
 
     def _careful(self, source: Source, raw: bytes) -> Head:
         source.unread(raw)

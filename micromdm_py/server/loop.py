@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from micromdm_py.logs import log_event
 from micromdm_py.server.connection import Closed, Connection, Phase
 from micromdm_py.server.exchange import Exchange
 from micromdm_py.server.head import BadHead
@@ -95,7 +96,9 @@ class Loop:
         now = time.monotonic()
         for connection, _ in list(self._connections.values()):
             if connection.deadline < now:
-                _log.debug("cut %s: too slow (%s)", connection.client[0], connection.phase.value)
+                log_event(
+                    _log, logging.DEBUG, "too slow", client=connection.client[0], phase=connection.phase.value
+                )
                 connection.deadline = _FOREVER
                 connection.cut()
         if len(self._connections) < self._most_connections:
@@ -110,7 +113,7 @@ class Loop:
         try:
             threading.Thread(target=self._work, name="request", daemon=True).start()
         except RuntimeError as error:
-            _log.error("no further thread: %s", error)
+            log_event(_log, logging.ERROR, "no further thread", error=error)
             with self._lock:
                 self._free -= 1
                 self._threads -= 1
@@ -163,7 +166,7 @@ class Loop:
             except BlockingIOError:
                 sock = None
             except OSError as error:
-                _log.warning("accept: %s", error)
+                log_event(_log, logging.WARNING, "cannot accept connections", error=error)
                 self._resting.add(fd)
                 return
             self._arm(fd, select.EPOLLIN)
@@ -171,7 +174,7 @@ class Loop:
             try:
                 self._welcome(sock, client, door)
             except OSError as error:
-                _log.debug("connection of %s failed: %s", client[0], error)
+                log_event(_log, logging.DEBUG, "connection failed", client=client[0], error=error)
                 sock.close()
 
     def _welcome(self, sock: socket.socket, client: tuple[str, int], door: Door) -> None:
@@ -190,7 +193,7 @@ class Loop:
         try:
             events = self._step(connection, door)
         except Closed as closed:
-            _log.debug("%s closed: %s", connection.client[0], closed)
+            log_event(_log, logging.DEBUG, "closed", client=connection.client[0], error=closed)
         finally:
             if not events:
                 self._connections.pop(connection.fd, None)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from micromdm_py.errors import MdmError, StartupError
+from micromdm_py.logs import log_event
 from micromdm_py.server.address import Address, listen, parse_address
 from micromdm_py.server.arbiter import Server, ServerApplication, adopt
 from micromdm_py.server.exchange import WsgiApp
@@ -120,7 +121,7 @@ def _redirect_listener(host: str) -> list[socket.socket]:
     try:
         return [listen(parse_address(f"[{host}]:{_HTTP_PORT}" if ":" in host else f"{host}:{_HTTP_PORT}"))]
     except StartupError as error:
-        _log.error("no redirect from port 80: %s", error)
+        log_event(_log, logging.ERROR, "no redirect from port 80", error=error)
         return []
 
 
@@ -133,18 +134,22 @@ def _serve(
     courier = CourierProcess(parts.run_courier, Path(config.config_path) / "courier.lock")
     names = [listener.getsockname() for listener in listeners]
     adopted = [adopt(sock.detach(), name, application) for sock, name in zip(listeners, names, strict=True)]
-    scheme = "https" if settings.tls else "http"
-    for number, name in enumerate(names):
-        redirects = ", redirects only" if number >= len(names) - settings.redirects else ""
-        where = Address(name[0], name[1])
-        _log.info("listening on %s://%s%s", "http" if redirects else scheme, where, redirects)
+    _announce(names, settings)
     with _signals_restored():
         try:
             Server(application, adopted, courier).run()
         except SystemExit as end:
             failed = end.code
-    _log.info("stopped")
+    log_event(_log, logging.INFO, "stopped")
     return 1 if failed else 0
+
+
+def _announce(names: list[tuple[str, int]], settings: WorkerSettings) -> None:
+    for name in names[: len(names) - settings.redirects]:
+        scheme = "https" if settings.tls else "http"
+        log_event(_log, logging.INFO, "listening", url=f"{scheme}://{Address(name[0], name[1])}")
+    for name in names[len(names) - settings.redirects :]:
+        log_event(_log, logging.INFO, "redirecting to https", url=f"http://{Address(name[0], name[1])}")
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from micromdm_py.logs import log_event
 from micromdm_py.server.lifeline import die_with_parent
 from micromdm_py.server.lock import FileLock
 
@@ -62,7 +63,7 @@ class CourierProcess:
         self._pid = 0
         if time.monotonic() - self._started_at >= _STABLE_S:
             self._pause_s = _FIRST_PAUSE_S
-        _log.error("the courier ended (status %s); next start in %.1f s", code, self._pause_s)
+        log_event(_log, logging.ERROR, "the courier ended", status=code, next_start_s=self._pause_s)
         self._next_start_at = time.monotonic() + self._pause_s
         self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
 
@@ -132,7 +133,7 @@ class CourierProcess:
         threading.Thread(target=wait_for_signal, name="signals", daemon=True).start()
         lock = FileLock(self._lock_file)
         if not lock.acquire(_LOCK_WAIT_S):
-            _log.error("another courier runs (process %s)", lock.owner())
+            log_event(_log, logging.ERROR, "another courier runs", pid=lock.owner())
             return 1
         self._run(stop)
         return 0 if stop.is_set() else 1

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from micromdm_py.errors import StartupError
+from micromdm_py.logs import log_event
 
 __all__ = ["ServerTls"]
 
@@ -62,9 +63,11 @@ class ServerTls:
             self._seen = state
             self._context = self._load()
         except OSError as error:
-            _log.error("keeping the old TLS certificate: %s", _explain(error, *self._files))
+            log_event(
+                _log, logging.ERROR, "keeping the old TLS certificate", error=_explain(error, *self._files)
+            )
         else:
-            _log.info("loaded a new TLS certificate from %s", self._files[0])
+            log_event(_log, logging.INFO, "loaded a new TLS certificate", file=self._files[0])
 
     def _state(self) -> tuple[tuple[int, int, int], ...]:
         stats = [file.stat() for file in self._files]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 STANDIN = Path(__file__).with_name("standin.py")
-_LISTENING = re.compile(r"listening on https?://127\.0\.0\.1:(\d+)")
+_LISTENING = re.compile(r"msg=listening url=https?://127\.0\.0\.1:(\d+)")
 PATIENCE_S = 30.0
 
 
@@ -49,7 +49,11 @@ class Client:
     def __init__(self, port: int, context: ssl.SSLContext | None = None) -> None:
         self.sock: socket.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
         if context:
-            self.sock = context.wrap_socket(self.sock, server_hostname="localhost")
+            try:
+                self.sock = context.wrap_socket(self.sock, server_hostname="localhost")
+            except OSError:
+                self.sock.close()
+                raise
         self._file = self.sock.makefile("rb")
 
     def send(self, data: bytes) -> None:
@@ -98,9 +102,13 @@ class Server:
     port: int = 0
     lines: list[str] = field(default_factory=list)
     context: ssl.SSLContext | None = None
+    clients: list[Client] = field(default_factory=list)
+    collector: threading.Thread | None = None
 
-    def connect(self) -> Client:
-        return Client(self.port, self.context)
+    def connect(self, *, plain: bool = False) -> Client:
+        client = Client(self.port, None if plain else self.context)
+        self.clients.append(client)
+        return client
 
     def ask(self, method: str, path: str, body: bytes = b"") -> Answer:
         client = self.connect()
@@ -108,6 +116,18 @@ class Server:
             return client.ask(method, path, body)
         finally:
             client.close()
+            self.clients.remove(client)
+
+    def end(self) -> None:
+        """Stop if still running, and close everything."""
+        for client in self.clients:
+            client.close()
+        if self.process.poll() is None:
+            self.stop()
+        if self.collector:
+            self.collector.join()
+        if self.process.stderr:
+            self.process.stderr.close()
 
     def stop(self, signum: int = signal.SIGTERM) -> int:
         self.process.send_signal(signum)
@@ -151,7 +171,8 @@ def launch(folder: Path, **settings: object) -> Server:
         with contextlib.suppress(ValueError):
             server.lines.extend(iter(process.stderr.readline, ""))
 
-    threading.Thread(target=collect, daemon=True).start()
+    server.collector = threading.Thread(target=collect)
+    server.collector.start()
     return server
 
 
@@ -170,15 +191,12 @@ def running(folder: Path, **settings: object) -> Iterator[Server]:
         eventually(listens, "listening")
         yield server
     finally:
-        if server.process.poll() is None:
-            server.stop()
-        if server.process.stderr:
-            server.process.stderr.close()
+        server.end()
 
 
 def refused(folder: Path, **settings: object) -> tuple[int, str]:
     """Start a server that cannot start; its exit status and what it wrote."""
     server = launch(folder, **settings)
     code = server.process.wait(PATIENCE_S)
-    eventually(lambda: server.lines, "output")
+    server.end()
     return code, server.log()

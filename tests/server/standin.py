@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from micromdm_py.errors import MdmError, StartupError
+from micromdm_py.logs import LogfmtFormatter
 from micromdm_py.server import run
 from micromdm_py.server.exchange import Environ
 from micromdm_py.server.limits import Limits
@@ -30,6 +31,7 @@ class StandInConfig:
     limits: dict[str, float] = field(default_factory=dict)
     prepare_error: str = ""
     build_error: str = ""
+    client_ca: str = ""
 
 
 StartResponse = Callable[..., Callable[[bytes], None]]
@@ -52,6 +54,9 @@ class StandInApp:
             return [b"denied"]
         elif path == "/wait":
             body = self._wait(environ)
+        elif path == "/peer":
+            peer = environ["micromdm.peer_certificate"]
+            body = peer if isinstance(peer, bytes) else b""
         elif path == "/fail":
             raise ValueError("on purpose")
         elif path == "/large":
@@ -86,11 +91,13 @@ def run_courier(config: StandInConfig, stop: threading.Event) -> None:
 def prepare(config: StandInConfig) -> bytes | None:
     if config.prepare_error:
         raise StartupError(config.prepare_error)
-    return None
+    return config.client_ca.encode() or None
 
 
 def main() -> int:
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogfmtFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     config = StandInConfig(**json.loads(sys.argv[1]))
     limits = Limits(**config.limits)  # type: ignore[arg-type]
     try:

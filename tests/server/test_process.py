@@ -97,10 +97,10 @@ def test_a_second_server_on_the_store_is_refused(server: Server) -> None:
         ({"http_addr": "127.0.0.1:none"}, "calling ListenAndServe: httputil: creating TCP Listener: "),
         ({"http_addr": "host.invalid:80"}, "calling ListenAndServe: httputil: creating TCP Listener: "),
         ({"tls": True}, "-tls-cert"),
-        ({"tls": True, "tls_cert": "/missing.pem", "tls_key": "/missing.key"}, "open /missing.pem: no such file"),
+        ({"tls": True, "tls_cert": "/none.pem", "tls_key": "/none.key"}, "open /none.pem: no such file"),
         ({"prepare_error": "the store is newer than this program"}, "the store is newer than this program"),
     ],
-)  # fmt: skip
+)
 def test_a_fault_at_the_start_is_one_line_and_status_1(
     tmp_path: Path, settings: dict[str, object], line: str
 ) -> None:
@@ -127,4 +127,5 @@ def test_a_config_path_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 def test_a_worker_that_cannot_start_stops_the_server(tmp_path: Path) -> None:
     server = launch(tmp_path / "store", build_error="the store is broken")
     assert server.process.wait(30) == 1
-    eventually(lambda: "the store is broken" in server.log(), "log line")
+    server.end()
+    assert "the store is broken" in server.log()

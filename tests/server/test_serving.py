@@ -2,14 +2,22 @@
 
 import json
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.server.harness import Client, Server, eventually, running
+from tests.server.harness import Server, eventually, running
 
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 FAST_CUT = {"head_s": 0.5, "body_s": 0.5}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all tests of this module that need no other settings."""
+    with running(tmp_path_factory.mktemp("serving")) as started:
+        yield started
 
 
 def test_a_body_comes_back(server: Server) -> None:
@@ -20,7 +28,9 @@ def test_a_body_comes_back(server: Server) -> None:
 
 def test_a_chunked_delete_has_its_body(server: Server) -> None:
     client = server.connect()
-    client.send(b"DELETE /echo HTTP/1.1\r\nHost: localhost\r\n" + CHUNKED + b"4\r\nabcd\r\n2\r\nef\r\n0\r\n\r\n")
+    client.send(
+        b"DELETE /echo HTTP/1.1\r\nHost: localhost\r\n" + CHUNKED + b"4\r\nabcd\r\n2\r\nef\r\n0\r\n\r\n"
+    )
     answer = client.answer()
     assert (answer.headers["x-method"], answer.body) == ("DELETE", b"abcdef")
     assert client.ask("GET", "/environ").status == 200
@@ -182,7 +192,7 @@ def test_a_stalled_tls_handshake_is_cut(tmp_path: Path, certificate: tuple[Path,
     cert, key = certificate
     settings = {"tls": True, "tls_cert": str(cert), "tls_key": str(key), "limits": FAST_CUT}
     with running(tmp_path / "store", **settings) as server:
-        client = Client(server.port)
+        client = server.connect(plain=True)
         client.send(b"\x16\x03\x01")
         assert client.is_closed()
 
