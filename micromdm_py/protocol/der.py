@@ -114,26 +114,25 @@ def _walk(data: bytes, pos: int, end: int, budget: list[int], depth: int) -> tup
     """Read elements up to `end` or to an end-of-contents mark; return them and where reading stopped."""
     found: list[Element] = []
     add = found.append
-    kids: list[Element] | None = None
     try:
         for _ in range(budget[0]):
             if pos >= end:
-                return found, pos
+                break
             tag, size, start = data[pos], data[pos + 1], pos + 2
-            if size < 0x80:
-                if not tag:
-                    return found, pos
-                stop = after = start + size
-            elif size > 0x80:
-                size, start = _long_size(data, size, start)
-                stop = after = start + size
-            else:
+            if size == 0x80:
                 kids, stop = _indefinite(data, tag, start, end, budget, depth)
-                after = stop + 2
-            if after > end or tag & 0x1F == 0x1F:
+                add((tag, pos, start, stop, kids))
+                pos = stop + 2
+                continue
+            if size > 0x80:
+                size, start = _long_size(data, size, start)
+            elif not tag:
+                return found, pos
+            stop = start + size
+            if stop > end or tag & 0x1F == 0x1F:
                 raise MalformedRequest("ASN.1 element is cut off or has an unsupported tag")
-            add((tag, pos, start, stop, kids))
-            pos, kids = after, None
+            add((tag, pos, start, stop, None))
+            pos = stop
     except IndexError:
         raise MalformedRequest("ASN.1 data is cut off") from None
     if pos >= end:
@@ -147,8 +146,8 @@ def _indefinite(
     """Read an element of indefinite length; return its children and where its end mark begins."""
     if depth >= MAX_DEPTH:
         raise MalformedRequest("ASN.1 is nested too deeply")
-    if not tag & CONSTRUCTED:
-        raise MalformedRequest("primitive ASN.1 element of indefinite length")
+    if not tag & CONSTRUCTED or tag & 0x1F == 0x1F:
+        raise MalformedRequest("primitive ASN.1 element of indefinite length, or an unsupported tag")
     kids, stop = _walk(data, start, end, budget, depth + 1)
     budget[0] -= len(kids) + 1
     if budget[0] < 0:

@@ -119,7 +119,7 @@ def _certificates(data: bytes, element: Element) -> list[bytes]:
     found = children(data, element)
     if len(found) > MAX_CERTIFICATES:
         raise MalformedRequest("CMS holds too many certificates")
-    return [data[c[1] : c[3]] for c in found if c[0] == SEQUENCE and c[4] is None]
+    return [data[begin:stop] for tag, begin, _, stop, kids in found if tag == SEQUENCE and kids is None]
 
 
 def open_content_info(data: bytes, kind: bytes) -> Element:
