@@ -1,0 +1,220 @@
+"""The courier: the one process for all that goes out. A part of it that fails does not stop the others."""
+
+import asyncio
+import contextlib
+import importlib.util
+import logging
+import random
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from micromdm_py.net import wakeup
+from micromdm_py.net.tls_context import outgoing_context
+from micromdm_py.net.webhook import WebhookSender
+from micromdm_py.protocol.webhook import wants
+from micromdm_py.receivers import WebhookTarget
+from micromdm_py.service.outbox import Blocking, Cleaner, Delivering
+from micromdm_py.storage.base import Store
+
+__all__ = ["CourierSettings", "run", "serve"]
+
+T = TypeVar("T")
+Part = Callable[[asyncio.Event], Awaitable[None]]
+"""One independent part: works until the event is set."""
+
+_log = logging.getLogger(__name__)
+_SLOTS = 16
+_STORE_THREADS = 4
+"""Several, so that what is written at the same time shares one commit."""
+_CLEAN_EVERY_S = 5.0
+_LEASE_EVERY_S = 1.0
+_LONGEST_PAUSE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class CourierSettings:
+    """What the courier has to know.
+
+    Attributes:
+        socket_path: its wake-up socket (`net.wakeup`), in the configuration folder.
+        user_agent: of all its calls.
+        targets: webhook receivers.
+        headers: extra headers for all receivers.
+        hmac_key: key that signs events, b"" for none.
+        retention: how long events wait for a receiver that is unreachable.
+        apns_url: URL of the push service.
+        apns_ca_file: PEM file of its authority, "" for the usual ones.
+    """
+
+    socket_path: Path
+    user_agent: str
+    targets: tuple[WebhookTarget, ...] = ()
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    hmac_key: bytes = field(default=b"", repr=False)
+    retention: timedelta = timedelta(days=7)
+    apns_url: str = "https://api.push.apple.com"
+    apns_ca_file: str = ""
+
+
+def run(store: Store, settings: CourierSettings, stop: threading.Event) -> None:
+    """Do the courier's work until `stop` is set.
+
+    Waits while another courier holds the store's lease. What is on its way when the event is set gets three
+    seconds to arrive.
+
+    Args:
+        store: the store, opened in this process.
+        settings: what to do.
+        stop: set from any thread.
+    """
+    if importlib.util.find_spec("sniffio") is None:
+        # httpcore looks for it several times in each request; the vain search costs 0.2 ms of each.
+        sys.modules["sniffio"] = None  # type: ignore[assignment]  # the documented way to say: is not there
+    while not stop.is_set():
+        with store.lease("courier") as held:
+            if held:
+                asyncio.run(_until(store, settings, stop))
+                return
+        _log.info("another courier works on this store; waiting")
+        stop.wait(_LEASE_EVERY_S)
+
+
+async def _until(store: Store, settings: CourierSettings, stop: threading.Event) -> None:
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+
+    def watch() -> None:
+        stop.wait()
+        with contextlib.suppress(RuntimeError):  # the loop has ended already
+            loop.call_soon_threadsafe(stopped.set)
+
+    threading.Thread(target=watch, name="stop", daemon=True).start()
+    await serve(store, settings, stopped)
+
+
+async def serve(store: Store, settings: CourierSettings, stop: asyncio.Event) -> None:
+    """Do the courier's work in this event loop until `stop` is set; the lease is the caller's business."""
+    with ThreadPoolExecutor(_STORE_THREADS, "store") as pool:
+        blocking: Blocking = partial(_in_thread, asyncio.get_running_loop(), pool)
+        bells: list[Callable[[], None]] = []
+        parts: list[tuple[str, Part]] = []
+        targets = _merge(settings.targets)
+        for target in targets:
+            part = partial(_deliver, store, settings, target, blocking, bells)
+            parts.append((f"webhook {target.label}", part))
+        parts.append(("clean-up", partial(_clean, store, [target.url for target in targets], blocking)))
+        with _listening(settings.socket_path, bells):
+            work = [asyncio.create_task(_supervise(name, part, stop)) for name, part in parts]
+            await stop.wait()
+            for bell in bells:
+                bell()
+            await asyncio.gather(*work)
+
+
+async def _in_thread(loop: asyncio.AbstractEventLoop, pool: ThreadPoolExecutor, call: Callable[[], T]) -> T:
+    return await loop.run_in_executor(pool, call)
+
+
+def _merge(targets: tuple[WebhookTarget, ...]) -> list[WebhookTarget]:
+    """One target for each URL, since a receiver's state goes by it; its topics are put together."""
+    merged: dict[str, WebhookTarget] = {}
+    for target in targets:
+        other = merged.get(target.url, target)
+        topics = target.topics | other.topics if target.topics and other.topics else frozenset[str]()
+        merged[target.url] = WebhookTarget(target.url, topics)
+    return list(merged.values())
+
+
+@contextlib.contextmanager
+def _listening(path: Path, bells: list[Callable[[], None]]):  # type: ignore[no-untyped-def]
+    """Ring all bells when somebody wakes us; without a socket they look for themselves every few seconds."""
+    loop = asyncio.get_running_loop()
+
+    def ring() -> None:
+        for bell in bells:
+            bell()
+
+    try:
+        listener = wakeup.listen(path)
+    except OSError as fault:
+        _log.warning("no wake-up socket, work is found by looking for it: %s", fault.strerror)
+        yield
+        return
+    loop.add_reader(listener.fileno(), wakeup.drain, listener, ring)
+    try:
+        yield
+    finally:
+        loop.remove_reader(listener.fileno())
+        listener.close()
+        path.unlink(missing_ok=True)
+
+
+async def _supervise(name: str, part: Part, stop: asyncio.Event) -> None:
+    """Keep a part running: a fault is logged, and it begins again after a pause that grows."""
+    pause_s = 0.5
+    while not stop.is_set():
+        began = asyncio.get_running_loop().time()
+        try:
+            await part(stop)
+            return
+        except Exception:
+            if asyncio.get_running_loop().time() - began > _LONGEST_PAUSE_S:
+                pause_s = 0.5
+            _log.exception("courier: %s failed; beginning again in %.1f s", name, pause_s)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), pause_s)
+        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+
+async def _deliver(
+    store: Store,
+    settings: CourierSettings,
+    target: WebhookTarget,
+    blocking: Blocking,
+    bells: list[Callable[[], None]],
+    stop: asyncio.Event,
+) -> None:
+    sender = WebhookSender(
+        target.url,
+        headers=settings.headers,
+        hmac_key=settings.hmac_key,
+        user_agent=settings.user_agent,
+        context=outgoing_context(),
+    )
+    delivering = Delivering(
+        target.url,
+        target.label,
+        store=store,
+        send=sender,
+        wants=partial(wants, target.topics),
+        retention=settings.retention,
+        slots=_SLOTS,
+        blocking=blocking,
+        clock=_now,
+        draw=random.random,
+    )
+    bells.append(delivering.wake)
+    try:
+        await delivering.run(stop)
+    finally:
+        bells.remove(delivering.wake)
+        await sender.aclose()
+
+
+async def _clean(store: Store, receivers: list[str], blocking: Blocking, stop: asyncio.Event) -> None:
+    await blocking(lambda: store.forget_receivers(receivers))
+    cleaner = Cleaner(receivers, store=store, blocking=blocking, clock=_now)
+    while not stop.is_set():
+        await cleaner.step()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _CLEAN_EVERY_S)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
