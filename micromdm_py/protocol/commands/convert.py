@@ -1,0 +1,209 @@
+"""A command given as JSON: to the property list for the device.
+
+Permissive, as MicroMDM is: unknown fields are ignored (and named to the caller's log), required ones may be absent,
+types are checked. Strict adds Apple's rules, see `strict`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from micromdm_py.errors import MalformedField
+from micromdm_py.protocol.commands.schema import Key, Keys, command_keys, request_types
+from micromdm_py.protocol.commands.values import SCALARS, any_dictionary, any_value, is_empty, zero
+from micromdm_py.protocol.ids import check_command_uuid
+from micromdm_py.protocol.jsonbody import read_object
+from micromdm_py.protocol.jsonreply import base64_text
+from micromdm_py.protocol.plist import dumps_compact
+
+__all__ = ["Findings", "NewCommand", "convert_json"]
+
+Json = Any  # a JSON value
+Value = Any  # a property list value
+
+
+@dataclass(frozen=True, slots=True)
+class NewCommand:
+    """A converted command.
+
+    Attributes:
+        udid: whom it is for, as given.
+        command_uuid: as given, or a new one.
+        request_type: its kind.
+        payload: the property list.
+        echo: what was queued, with the names of the API.
+        ignored_fields: paths of fields that were not known.
+    """
+
+    udid: str
+    command_uuid: str
+    request_type: str
+    payload: bytes = field(repr=False)
+    echo: dict[str, object] = field(repr=False)
+    ignored_fields: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a conversion noticed on its way; only strict mode minds.
+
+    Attributes:
+        unknown: paths of unknown fields.
+        outside: (path, allowed values) of values outside their list.
+        missing: paths of required fields that are absent.
+    """
+
+    unknown: list[str] = field(default_factory=list)
+    outside: list[tuple[str, tuple[Value, ...]]] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+
+def convert_json(body: bytes, *, strict: bool, make_uuid: Callable[[], str]) -> NewCommand:
+    """Convert the body of a "new command" request.
+
+    Args:
+        body: a JSON object with `udid`, `request_type`, perhaps `command_uuid`, and the fields of the command.
+        strict: apply Apple's rules too.
+        make_uuid: gives a UUID for a command that has none.
+    Raises: MalformedField with the path in the caller's spelling, `body` when the body as a whole is wrong.
+    """
+    fields = read_object(body, trailing="refuse")
+    envelope = _take_envelope(fields)
+    kind = envelope["request_type"]
+    if kind not in request_types():
+        raise MalformedField("request_type", f"unknown RequestType: {kind}")
+    if not envelope["udid"]:
+        raise MalformedField("udid", "request must contain UDID of the device")
+    findings = Findings()
+    try:
+        command, echo = _dictionary(fields, command_keys(kind), "", findings)
+        if strict:
+            from micromdm_py.protocol.commands.strict import check  # only where it is asked for
+
+            check(kind, command, findings)
+        uuid = envelope["command_uuid"]
+        uuid = check_command_uuid("command_uuid", uuid) if uuid.strip() else make_uuid()
+        payload = dumps_compact({"Command": {"RequestType": kind, **command}, "CommandUUID": uuid})
+    except RecursionError:
+        raise MalformedField("body", "is nested too deeply") from None
+    echo = {"request_type": kind, **echo}
+    return NewCommand(envelope["udid"], uuid, kind, payload, echo, tuple(findings.unknown))
+
+
+def _take_envelope(fields: dict[str, Json]) -> dict[str, str]:
+    """Take the three fields that are not the command's out of a body; the last of several spellings counts."""
+    found = {"udid": "", "request_type": "", "command_uuid": ""}
+    for name in list(fields):
+        if name.lower() in found:
+            value = fields.pop(name)
+            if value is not None and not isinstance(value, str):
+                raise MalformedField(name, "must be a string")
+            found[name.lower()] = value or ""
+    return found
+
+
+def _dictionary(
+    given: dict[str, Json], keys: Keys, where: str, findings: Findings, *, is_open: bool = False
+) -> tuple[dict[str, Value], dict[str, object]]:
+    """Convert the members of an object; returns what goes to the device and what is echoed."""
+    values: dict[str, Value] = {}
+    echo: dict[str, object] = {}
+    for name, value in given.items():
+        path = where + name
+        key = keys.find(name)
+        if key is None:
+            findings.unknown.append(path)
+            if is_open and value is not None:
+                values[name] = any_value(path, value)
+                echo[name] = _shown(values[name])
+        elif value is None:
+            values.pop(key.name, None)
+            echo.pop(key.lead, None)
+        else:
+            _one(key, value, path, findings, values, echo)
+    for key in keys.all:
+        if key.required and key.name not in values:
+            findings.missing.append(where + key.lead)
+        if key.empty == "keep" and key.name not in values:
+            values[key.name] = zero(key.type)
+            echo[key.lead] = _shown(values[key.name])
+    return values, echo
+
+
+def _one(
+    key: Key,
+    given: Json,
+    path: str,
+    findings: Findings,
+    values: dict[str, Value],
+    echo: dict[str, object],
+) -> None:
+    """Convert one member into `values` and `echo`, or leave it out when it is empty and empty ones are."""
+    value, shown = _value(key, given, path, findings)
+    leave_out = value is None or (key.empty == "omit" and is_empty(value)) or (key.type == "digits" and value == "")
+    if leave_out:
+        values.pop(key.name, None)
+        echo.pop(key.lead, None)
+    else:
+        values[key.name], echo[key.lead] = value, shown
+
+
+def _value(key: Key, given: Json, path: str, findings: Findings) -> tuple[Value, object]:
+    """Convert a value; returns it and what is echoed of it."""
+    scalar = SCALARS.get(key.type)
+    if scalar is not None:
+        value = scalar(path, given)
+        if key.values and value not in key.values:
+            findings.outside.append((path, key.values))
+        return value, _shown(value)
+    if key.type == "array":
+        return _array(key, given, path, findings)
+    if key.type == "any" or key.keys is None:
+        found = any_dictionary(path, given)
+        return found, _shown(found)
+    if not isinstance(given, dict):
+        raise MalformedField(path, "must be an object")
+    return _dictionary(given, key.keys, f"{path}.", findings, is_open=key.open)
+
+
+def _array(key: Key, given: Json, path: str, findings: Findings) -> tuple[Value, object]:
+    if not isinstance(given, list):
+        raise MalformedField(path, "must be an array")
+    values, shown = [], []
+    for position, element in enumerate(given):
+        place = f"{path}[{position}]"
+        if element is None:
+            raise MalformedField(place, "must not be null")
+        if key.variants is not None:
+            value, echo = _setting(key, element, place, findings)
+        elif key.item is not None:
+            value, echo = _value(key.item, element, place, findings)
+        else:
+            value = any_value(place, element)
+            echo = _shown(value)
+        values.append(value)
+        shown.append(echo)
+    return values, shown
+
+
+def _setting(key: Key, given: Json, path: str, findings: Findings) -> tuple[Value, object]:
+    """One element of `settings`; its fields belong to its item."""
+    if not isinstance(given, dict):
+        raise MalformedField(path, "must be an object")
+    name = next((n for n in reversed(list(given)) if n.lower() == "item"), "item")
+    item = given.get(name)
+    variants = key.variants or {}
+    if not isinstance(item, str) or item not in variants:
+        raise MalformedField(f"{path}.{name}", "must be the name of a setting")
+    return _dictionary(given, variants[item], f"{path}.", findings)
+
+
+def _shown(value: Value) -> object:
+    """A property list value in JSON."""
+    if isinstance(value, bytes):
+        return base64_text(value)
+    if isinstance(value, dict):
+        return {k: _shown(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_shown(v) for v in value]
+    return value if isinstance(value, str | int | float) or value is None else value.isoformat()
