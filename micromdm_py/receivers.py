@@ -58,9 +58,10 @@ def url_fault(url: str) -> str:
 def show_url(url: str) -> str:
     """Write a URL for a log: no user, password, query or fragment, and nothing that is not printable."""
     head, slashes, rest = url.partition("://")
-    rest = re.split(r"[?#]", rest, maxsplit=1)[0]
-    host, slash, path = rest.partition("/")
-    shown = head + slashes + host.rpartition("@")[2] + slash + path if slashes else re.split("[?#@]", url)[0]
+    if not slashes:
+        head, rest = "", url
+    host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
+    shown = head + slashes + host.rpartition("@")[2] + slash + path
     return "".join(letter if letter.isprintable() else "?" for letter in shown)
 
 
