@@ -1,7 +1,8 @@
 """The application: every route, and what each request passes through."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import falcon
 
@@ -26,6 +27,8 @@ from micromdm_py.service.connect import Connect
 from micromdm_py.service.devices import Devices
 from micromdm_py.service.enroll import Challenges, Enroll
 from micromdm_py.service.push_certificate import PushCertificates
+
+App = falcon.App[falcon.Request, falcon.Response]
 
 __all__ = ["AppRule", "Services", "create_app"]
 
@@ -57,7 +60,7 @@ class AppRule:
         tls: the server speaks TLS itself.
         homepage: there is a page at `/`.
         one_time_challenges: there is a route that hands out challenges.
-        version: version of the program.
+        build: what `/version` tells.
     """
 
     api_key: str
@@ -65,12 +68,12 @@ class AppRule:
     tls: bool
     homepage: bool
     one_time_challenges: bool
-    version: str
+    build: Mapping[str, str]
 
 
-def create_app(services: Services, rule: AppRule, make_request_id: Callable[[], str]) -> falcon.App:
+def create_app(services: Services, rule: AppRule, make_request_id: Callable[[], str]) -> App:
     """Build the WSGI application."""
-    middleware: list[object] = [services.proxy_headers, RequestLog(make_request_id)]
+    middleware: list[Any] = [services.proxy_headers, RequestLog(make_request_id)]  # Any: of unlike kinds
     if rule.tls:
         middleware.append(StrictTransport())
     if rule.api_key:
@@ -86,19 +89,19 @@ def create_app(services: Services, rule: AppRule, make_request_id: Callable[[], 
     return app
 
 
-def _device_routes(app: falcon.App, services: Services, rule: AppRule) -> None:
+def _device_routes(app: App, services: Services, rule: AppRule) -> None:
     certificates, limit = services.client_certificates, rule.max_body_bytes
     app.add_route("/mdm/checkin", DeviceResource(services.checkin, certificates, limit))
     app.add_route("/mdm/connect", DeviceResource(services.connect, certificates, limit))
     app.add_route("/mdm/enroll", EnrollResource(services.enroll))
     app.add_route("/ota/enroll", OtaResource(services.enroll))
     app.add_route("/scep", ScepResource(services.authority))
-    app.add_route("/version", VersionResource(rule.version))
+    app.add_route("/version", VersionResource(rule.build))
     if rule.homepage:
         app.add_route("/", HomeResource())
 
 
-def _admin_routes(app: falcon.App, services: Services, rule: AppRule) -> None:
+def _admin_routes(app: App, services: Services, rule: AppRule) -> None:
     limit = rule.max_body_bytes
     app.add_route("/v1/commands", CommandsResource(services.commands, limit))
     app.add_route("/v1/commands/{udid}", EnrollmentCommandsResource(services.commands, limit))

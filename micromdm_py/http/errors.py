@@ -1,6 +1,7 @@
 """From errors to answers: one table for devices, one for everybody else."""
 
 import logging
+from typing import Any
 
 import falcon
 
@@ -39,7 +40,7 @@ RETRY_AFTER_S = "5"
 logger = logging.getLogger(__name__)
 
 
-def register_errors(app: falcon.App) -> None:
+def register_errors(app: falcon.App[Any, Any]) -> None:  # Any: whatever request and response class
     """Have every error of an application answered here; nothing gets through to the server's own pages."""
     app.add_error_handler(Exception, _unexpected)
     app.add_error_handler(falcon.HTTPError, _http_error)
@@ -108,7 +109,7 @@ def _unexpected(req: falcon.Request, resp: falcon.Response, error: Exception, _p
 def _answer(resp: falcon.Response, status: int, body: bytes) -> None:
     resp.status = falcon.code_to_http_status(status)
     resp.data, resp.text, resp.media, resp.stream = body, None, None, None
-    resp.content_type = None  # type: ignore[assignment]  # an empty body has no type
+    resp.content_type = None
 
 
 def _clean(path: str) -> str:

@@ -1,5 +1,7 @@
 """What anybody may look at: the version and the home page."""
 
+from collections.abc import Mapping
+
 import falcon
 
 from micromdm_py.http.reply import reply
@@ -46,10 +48,9 @@ class HomeResource:
 class VersionResource:
     """The version in the shape clients of MicroMDM read: six strings."""
 
-    def __init__(self, version: str) -> None:
-        """Tell this version."""
-        names = ("branch", "revision", "go_version", "build_date", "build_user")
-        self._document = json_reply({"version": version, **dict.fromkeys(names, "unknown")})
+    def __init__(self, build: Mapping[str, str]) -> None:
+        """Tell these six texts."""
+        self._document = json_reply(build)
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Tell the version."""

@@ -1,0 +1,189 @@
+"""Putting the server together: the only module that names concrete classes."""
+
+import logging
+import secrets
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from micromdm_py import courier
+from micromdm_py.config import Config
+from micromdm_py.errors import NotConfigured, StartupError
+from micromdm_py.http.app import AppRule, Services, create_app
+from micromdm_py.http.client_certificate import ClientCertificates
+from micromdm_py.http.proxy import ProxyHeaders, TrustedProxies
+from micromdm_py.net.ddm import HttpDeclarative
+from micromdm_py.net.wakeup import Waker
+from micromdm_py.service.ca import CertificateAuthority, ChallengeRule, create_authority
+from micromdm_py.service.checkin import CheckInService
+from micromdm_py.service.commands import Commands
+from micromdm_py.service.connect import Connect
+from micromdm_py.service.declarative import Declarative
+from micromdm_py.service.devices import Devices
+from micromdm_py.service.enroll import Challenges, Enroll, ProfileRule
+from micromdm_py.service.identity import AcceptanceRule, Identities
+from micromdm_py.service.push_certificate import PushCertificates
+from micromdm_py.storage.base import Store
+from micromdm_py.storage.lmdb.store import LmdbStore, open_store
+from micromdm_py.storage.records import BindingRule
+from micromdm_py.version import VERSION, build_info
+
+__all__ = ["build_app", "prepare", "run_courier", "store_path"]
+
+GIB = 1 << 30
+
+logger = logging.getLogger(__name__)
+
+
+def store_path(config: Config) -> Path:
+    """The folder of the store."""
+    return config.config_path / "micromdm.lmdb"
+
+
+def prepare(config: Config) -> bytes | None:
+    """Make what the server needs before any process of it runs: folder, store, certificate authority.
+
+    Returns: PEM of the authority whose certificates TLS shall ask clients for, None for none.
+    Raises: StartupError.
+    """
+    store = _open(config)
+    try:
+        create_authority(store, _now())
+    finally:
+        store.close()
+    return None
+
+
+def build_app(config: Config) -> Any:  # a falcon.App of any request class; with `close`, as the worker wants it
+    """Build the WSGI application; called in each web worker, which so opens the store for itself."""
+    store = _open(config)
+    return _App(create_app(_services(config, store), _rule(config), _request_id), store.close)
+
+
+def run_courier(config: Config, stop: threading.Event) -> None:
+    """Do the courier's work until `stop` is set; called in the courier's own process."""
+    store = _open(config)
+    settings = courier.CourierSettings(
+        socket_path=_socket(config),
+        user_agent=f"micromdm/{VERSION}",
+        targets=config.webhook_targets,
+        headers=config.webhook_headers,
+        hmac_key=config.webhook_hmac_key.encode(),
+        retention=timedelta(days=config.webhook_retention_days),
+        apns_url=config.apns_url,
+        apns_ca_file=config.apns_ca_file,
+    )
+    try:
+        courier.run(store, settings, stop)
+    finally:
+        store.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _App:
+    """The application with what has to be done when its worker ends."""
+
+    app: Callable[..., Any]
+    close: Callable[[], None]
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        return self.app(environ, start_response)
+
+
+def _open(config: Config) -> LmdbStore:
+    try:
+        config.config_path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as fault:
+        raise StartupError(f"creating config directory {config.config_path}: {fault.strerror}") from fault
+    return open_store(store_path(config), map_size_bytes=config.store_size_gib * GIB)
+
+
+def _services(config: Config, store: Store) -> Services:
+    wake, slots = Waker(_socket(config)), max(1, config.threads // 4)
+    trusted = TrustedProxies([str(network) for network in config.trusted_networks])
+    challenges = Challenges(store, random_bytes=secrets.token_bytes, now=_now)
+    authority = CertificateAuthority(
+        store,
+        ChallengeRule(config.scep_challenge, config.use_dynamic_challenge),
+        validity_days=config.scep_client_validity,
+        now=_now,
+        random_bytes=secrets.token_bytes,
+    )
+    binding = BindingRule(
+        config.allow_rebind, config.one_identity_per_enrollment, config.udid_cert_auth_warn_only
+    )
+    acceptance = AcceptanceRule(config.validate_scep_issuer, config.validate_scep_expiration)
+    identities = Identities(store, lambda: authority.certificate, acceptance, binding, _now)
+    declarative = Declarative(config.dm, HttpDeclarative, slots=slots)
+    wants_events = bool(config.command_webhook_url)
+    return Services(
+        checkin=CheckInService(
+            store,
+            identities,
+            declarative,
+            wants_events=wants_events,
+            wake=wake,
+            now=_now,
+            make_uuid=_uuid,
+        ),
+        connect=Connect(
+            store, identities, wants_events=wants_events, wake=wake, now=_now, make_uuid=_uuid
+        ),
+        enroll=Enroll(store, _profile_rule(config), challenges, _uuid),
+        authority=authority,
+        challenges=challenges,
+        commands=Commands(store, strict=config.strict_commands, wake=wake, now=_now, make_uuid=_uuid),
+        devices=Devices(store, _now),
+        push=_no_push,
+        push_certificates=PushCertificates(store, store, wake=wake, now=_now),
+        client_certificates=ClientCertificates(config.client_cert_header, trusted),
+        proxy_headers=ProxyHeaders(trusted, enabled=config.http_proxy_headers),
+    )
+
+
+def _profile_rule(config: Config) -> ProfileRule:
+    try:
+        certificate = Path(config.tls_cert).read_bytes() if config.tls_cert else None
+    except OSError as fault:
+        reason = f"open {config.tls_cert}: {fault.strerror}"
+        raise StartupError(f"setting up enrollment service: {reason}") from fault
+    static = None if config.use_dynamic_challenge else config.scep_challenge
+    one_time = config.use_dynamic_challenge and config.gen_dynamic_challenge
+    return ProfileRule(config.server_url.rstrip("/"), certificate, static, one_time)
+
+
+def _rule(config: Config) -> AppRule:
+    if not config.api_key:
+        logger.info("no api key specified")
+    return AppRule(
+        config.api_key,
+        config.max_body_bytes,
+        config.tls,
+        config.homepage,
+        config.use_dynamic_challenge,
+        build_info(),
+    )
+
+
+def _no_push(api_id: str, expiration: int | None) -> str:
+    raise NotConfigured("no push certificate is stored")
+
+
+def _socket(config: Config) -> Path:
+    return config.config_path / "courier.sock"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _uuid() -> str:
+    return str(uuid.uuid4())
+
+
+def _request_id() -> str:
+    return secrets.token_hex(8)
