@@ -12,7 +12,10 @@ from micromdm_py import __version__
 from tests.cli.program import ROOT
 
 VERSION = f"micromdm version {__version__}\n"
-NO_PYTHON = "micromdm: needs Python 3.11 or later: install it (Debian: python3 python3-venv), or set MICROMDM_PYTHON\n"
+NO_PYTHON = (
+    "micromdm: needs Python 3.11 or later: install it (Debian: python3 python3-venv),"
+    " or set MICROMDM_PYTHON\n"
+)
 NO_VENV = (
     "micromdm: python3 cannot make virtual environments: install its venv module (Debian: python3-venv)\n"
 )
