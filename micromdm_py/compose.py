@@ -104,7 +104,7 @@ def _open(config: Config) -> LmdbStore:
 
 def _services(config: Config, store: Store) -> Services:
     wake, slots = Waker(_socket(config)), max(1, config.threads // 4)
-    trusted = TrustedProxies([str(network) for network in config.trusted_networks])
+    trusted = TrustedProxies(config.trusted_networks)
     challenges = Challenges(store, random_bytes=secrets.token_bytes, now=_now)
     authority = CertificateAuthority(
         store,

@@ -85,6 +85,12 @@ class PushPart(Part):
             raise NotFound(f"not found: push data for {api_id}")
         return _target(enrollment_id, row)
 
+    def due_push(self, api_id: str) -> DuePush:
+        """See `storage.base.PushBook`."""
+        target = self.push_target(api_id)
+        with self._env.read() as txn:
+            return DuePush(target, self._env.number(txn, b"sequence"))
+
     def schedule_push(self, api_id: str, *, at: datetime) -> None:
         """See `storage.base.PushBook`."""
 
