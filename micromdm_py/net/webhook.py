@@ -1,12 +1,14 @@
 """Post webhook events to one receiver."""
 
 import asyncio
+import base64
 import logging
 import ssl
 from collections.abc import Iterable
 
 import httpx
 
+from micromdm_py.net.proxy import proxy_for
 from micromdm_py.protocol.delivery import (
     MAX_REDIRECTS,
     DeliveryResult,
@@ -27,14 +29,15 @@ _ANSWER_BYTES = 64 << 10
 _KEEP_ALIVE_S = 15.0
 _CUT_OFF = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 
-Headers = list[tuple[str, str]]
+Origin = tuple[str, str, int | None]
+Headers = list[tuple[bytes, bytes]]
 
 
 class WebhookSender:
     """Posts events to one URL, each over one of a few connections that are kept.
 
-    Every connection has its own client: the pool that several requests share costs twice the time of the
-    request itself (measured: 1.0 ms against 0.5 ms CPU for each event).
+    Every connection has its own transport: a pool shared by several requests costs more than twice the time
+    of the request itself, a client around it half as much again (measured: 1.4, 0.5 and 0.3 ms CPU an event).
     """
 
     def __init__(
@@ -59,14 +62,11 @@ class WebhookSender:
         """
         self._url = httpx.URL(url)
         self._own: Headers = [
-            ("Content-Type", "application/json; charset=utf-8"),
-            ("User-Agent", user_agent),
-            ("Accept", "*/*"),
-            ("Accept-Encoding", "identity"),
+            (b"Content-Type", b"application/json; charset=utf-8"),
+            (b"User-Agent", user_agent.encode()),
+            (b"Accept", b"*/*"),
         ]
-        self._extra = list(headers)
-        taken = {name.lower() for name, _ in self._extra}
-        self._full = [(name, value) for name, value in self._own if name.lower() not in taken] + self._extra
+        self._extra: Headers = [(name.encode(), value.encode()) for name, value in headers]
         self._hmac_key, self._context, self._timeout_s = hmac_key, context, timeout_s
         self._extensions = {"timeout": httpx.Timeout(timeout_s).as_dict()}
         self._free: list[_Slot] = []
@@ -87,12 +87,11 @@ class WebhookSender:
         """Close all connections."""
         self._free.clear()
         for slot in self._slots:
-            await slot.client.aclose()
+            await slot.aclose()
         self._slots.clear()
 
     def _open(self) -> "_Slot":
-        limits = httpx.Limits(max_connections=2, max_keepalive_connections=1, keepalive_expiry=_KEEP_ALIVE_S)
-        slot = _Slot(httpx.AsyncClient(verify=self._context, limits=limits, timeout=self._timeout_s))
+        slot = _Slot(self._context)
         self._slots.append(slot)
         return slot
 
@@ -111,26 +110,39 @@ class WebhookSender:
         return await self._deliver(slot, body)
 
     async def _follow(self, slot: "_Slot", body: bytes) -> DeliveryResult:
-        url, headers = self._url, self._full
+        url, headers = self._url, self._headers(self._url)
         for _ in range(MAX_REDIRECTS + 1):
-            response = await self._post(slot, url, headers, body)
-            if not is_redirect(response.status_code):
-                return read_status(response.status_code, response.headers.get("retry-after", ""))
-            target = _target(url, response.headers.get("location", ""))
+            status, answer = await self._post(slot, url, headers, body)
+            if not is_redirect(status):
+                return read_status(status, answer.get("retry-after", ""))
+            target = _target(url, answer.get("location", ""))
             if target is None:
-                return DeliveryResult(
-                    Verdict.REFUSED, f"status {response.status_code} to an unusable location"
-                )
-            if not _same_origin(url, target):
-                headers = self._own
-            url = target
+                return DeliveryResult(Verdict.REFUSED, f"status {status} to an unusable location")
+            url, headers = target, self._headers(target)
         return DeliveryResult(Verdict.REFUSED, f"more than {MAX_REDIRECTS} redirects")
 
-    async def _post(self, slot: "_Slot", url: httpx.URL, headers: Headers, body: bytes) -> httpx.Response:
+    def _headers(self, url: httpx.URL) -> Headers:
+        """Headers for a URL; what is meant for the receiver alone does not go to another origin."""
+        headers = [(b"Host", url.netloc), *self._own]
+        if _origin(url) != _origin(self._url):
+            return headers
+        if url.userinfo:
+            user = f"{url.username}:{url.password}".encode()
+            headers.append((b"Authorization", b"Basic " + base64.b64encode(user)))
+        taken = {name.lower() for name, _ in self._extra}
+        return [(name, value) for name, value in headers if name.lower() not in taken] + self._extra
+
+    async def _post(
+        self, slot: "_Slot", url: httpx.URL, headers: Headers, body: bytes
+    ) -> tuple[int, httpx.Headers]:
+        headers = [*headers, (b"Content-Length", b"%d" % len(body))]
         if self._hmac_key:
-            headers = [*headers, ("X-Hmac-Signature", event_signature(self._hmac_key, body))]
-        request = httpx.Request("POST", url, headers=headers, content=body, extensions=self._extensions)
-        response = await slot.client.send(request, stream=True)
+            headers.append((b"X-Hmac-Signature", event_signature(self._hmac_key, body).encode()))
+        request = httpx.Request(
+            "POST", url, headers=headers, stream=httpx.ByteStream(body), extensions=self._extensions
+        )
+        transport = await slot.transport(url)
+        response = await transport.handle_async_request(request)
         try:
             left = _ANSWER_BYTES
             async for part in response.aiter_raw():
@@ -139,16 +151,45 @@ class WebhookSender:
                     break
         finally:
             await response.aclose()
-        return response
+        return response.status_code, response.headers
 
 
 class _Slot:
-    """A client with one connection; `used` once it may have one that the receiver can close."""
+    """A connection to the receiver that is kept, and one to where it redirects to.
 
-    __slots__ = ("client", "used")
+    Attributes:
+        used: it may hold a connection that the receiver can close at any time.
+    """
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        self.client, self.used = client, False
+    __slots__ = ("_away", "_context", "_home", "used")
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context, self.used = context, False
+        self._home: tuple[Origin, httpx.AsyncHTTPTransport] | None = None
+        self._away: tuple[Origin, httpx.AsyncHTTPTransport] | None = None
+
+    async def transport(self, url: httpx.URL) -> httpx.AsyncHTTPTransport:
+        origin = _origin(url)
+        if self._home is None:
+            self._home = origin, self._open(url)
+        if self._home[0] == origin:
+            return self._home[1]
+        if self._away and self._away[0] != origin:
+            await self._away[1].aclose()
+            self._away = None
+        self._away = self._away or (origin, self._open(url))
+        return self._away[1]
+
+    async def aclose(self) -> None:
+        for kept in (self._home, self._away):
+            if kept:
+                await kept[1].aclose()
+
+    def _open(self, url: httpx.URL) -> httpx.AsyncHTTPTransport:
+        limits = httpx.Limits(max_connections=2, max_keepalive_connections=1, keepalive_expiry=_KEEP_ALIVE_S)
+        return httpx.AsyncHTTPTransport(
+            verify=self._context, trust_env=False, limits=limits, proxy=proxy_for(url)
+        )
 
 
 def _target(url: httpx.URL, location: str) -> httpx.URL | None:
@@ -162,13 +203,8 @@ def _target(url: httpx.URL, location: str) -> httpx.URL | None:
     return None if (url.scheme, target.scheme) == ("https", "http") else target
 
 
-def _same_origin(one: httpx.URL, other: httpx.URL) -> bool:
-    ports = {"http": 80, "https": 443}
-    return (one.scheme, one.host, one.port or ports[one.scheme]) == (
-        other.scheme,
-        other.host,
-        other.port or ports[other.scheme],
-    )
+def _origin(url: httpx.URL) -> Origin:
+    return url.scheme, url.host, url.port
 
 
 def _fault(fault: httpx.TransportError) -> DeliveryResult:
