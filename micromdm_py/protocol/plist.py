@@ -8,14 +8,14 @@ with every connect; whatever it does not recognise at once it leaves to `plistli
 import binascii
 import plistlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 from xml.parsers.expat import ExpatError
 
 from micromdm_py.errors import MalformedRequest
 
-__all__ = ["dumps_compact", "loads", "parse_flat"]
+__all__ = ["dumps_compact", "dumps_indented", "loads", "parse_flat"]
 
 MAX_DEPTH = 64
 """Deepest nesting of arrays and dictionaries; a profile has about ten levels."""
@@ -185,13 +185,15 @@ def dumps_compact(value: Mapping[str, Value]) -> bytes:
 
     Raises: MalformedRequest for a value no property list can hold.
     """
-    parts = [_PROLOG]
-    try:
-        _write(value, parts.append)
-    except (TypeError, ValueError, RecursionError) as fault:
-        raise MalformedRequest(f"cannot be written as a property list: {fault}") from None
-    parts.append("</plist>\n")
-    return "".join(parts).encode("utf-8", "replace")
+    return _dumps(value, "", "")
+
+
+def dumps_indented(value: Mapping[str, Value]) -> bytes:
+    """Write an XML property list for people: two spaces a level, keys sorted, data on one line.
+
+    Raises: MalformedRequest for a value no property list can hold.
+    """
+    return _dumps(value, "\n", "  ")
 
 
 _PROLOG = (
@@ -200,34 +202,51 @@ _PROLOG = (
 )
 
 
-def _write(value: Value, put: Any) -> None:  # put: list.append, whose type is too narrow to state
-    if isinstance(value, str):
-        put(f"<string>{_escape(value)}</string>")
-    elif value is True or value is False:
-        put("<true/>" if value else "<false/>")
-    elif isinstance(value, int):
-        if not -(1 << 63) <= value < 1 << 64:
-            raise ValueError("integer beyond 64 bits")
-        put(f"<integer>{value}</integer>")
-    elif isinstance(value, float):
-        put(f"<real>{value!r}</real>")
-    elif isinstance(value, bytes):
-        put(f"<data>{binascii.b2a_base64(value, newline=False).decode()}</data>")
-    elif isinstance(value, datetime):
-        put(f"<date>{value:%Y-%m-%dT%H:%M:%SZ}</date>")
-    elif isinstance(value, Mapping):
+def _dumps(value: Mapping[str, Value], newline: str, indent: str) -> bytes:
+    parts = [_PROLOG, newline]
+    try:
+        _write(value, parts.append, newline, indent)
+    except (TypeError, ValueError, RecursionError) as fault:
+        raise MalformedRequest(f"cannot be written as a property list: {fault}") from None
+    parts.append(newline + "</plist>\n")
+    return "".join(parts).encode("utf-8", "replace")
+
+
+def _write(value: Value, put: Callable[[str], None], newline: str, indent: str) -> None:
+    """Write one value; `newline` is a line end with the indentation of the level, or empty."""
+    inner = newline and newline + indent
+    if isinstance(value, Mapping):
         put("<dict>")
         for key in sorted(value):
-            put(f"<key>{_escape(key)}</key>")
-            _write(value[key], put)
-        put("</dict>")
+            put(f"{inner}<key>{_escape(key)}</key>{inner}")
+            _write(value[key], put, inner, indent)
+        put(f"{newline}</dict>")
     elif isinstance(value, list | tuple):
         put("<array>")
         for item in value:
-            _write(item, put)
-        put("</array>")
+            put(inner)
+            _write(item, put, inner, indent)
+        put(f"{newline}</array>")
     else:
-        raise TypeError(f"{type(value).__name__} is no property list value")
+        put(_scalar(value))
+
+
+def _scalar(value: Value) -> str:
+    if isinstance(value, str):
+        return f"<string>{_escape(value)}</string>"
+    if isinstance(value, bool):
+        return "<true/>" if value else "<false/>"
+    if isinstance(value, int):
+        if not -(1 << 63) <= value < 1 << 64:
+            raise ValueError("integer beyond 64 bits")
+        return f"<integer>{value}</integer>"
+    if isinstance(value, float):
+        return f"<real>{value!r}</real>"
+    if isinstance(value, bytes):
+        return f"<data>{binascii.b2a_base64(value, newline=False).decode()}</data>"
+    if isinstance(value, datetime):
+        return f"<date>{value:%Y-%m-%dT%H:%M:%SZ}</date>"
+    raise TypeError(f"{type(value).__name__} is no property list value")
 
 
 def _escape(text: str) -> str:

@@ -3,9 +3,10 @@
 Source: Apple, "Deploying MDM enrollment profiles"; texts, identifiers and keys are the ones MicroMDM's users know.
 """
 
-import plistlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from micromdm_py.protocol.plist import dumps_indented
 
 __all__ = ["EnrollmentProfile", "enrollment_profile", "ota_profile"]
 
@@ -37,7 +38,7 @@ def enrollment_profile(what: EnrollmentProfile, make_uuid: Callable[[], str]) ->
     payloads = [_scep(what, identity), _mdm(what, identity, make_uuid())]
     if what.tls_certificate is not None:
         payloads.append(_tls(what.tls_certificate, make_uuid()))
-    return _xml(
+    return dumps_indented(
         {
             "PayloadContent": payloads,
             "PayloadDescription": "The server may alter your settings",
@@ -53,7 +54,7 @@ def enrollment_profile(what: EnrollmentProfile, make_uuid: Callable[[], str]) ->
 
 def ota_profile(server_url: str, make_uuid: Callable[[], str]) -> bytes:
     """The Profile Service payload that begins an over-the-air enrollment."""
-    return _xml(
+    return dumps_indented(
         {
             "PayloadContent": {
                 "URL": f"{server_url}/ota/phase23",
@@ -122,7 +123,3 @@ def _tls(certificate: bytes, uuid: str) -> dict[str, object]:
         "PayloadUUID": uuid,
         "PayloadVersion": 1,
     }
-
-
-def _xml(profile: dict[str, object]) -> bytes:
-    return plistlib.dumps(profile, sort_keys=True).replace(b"\t", b"  ")

@@ -42,7 +42,8 @@ class Devices:
             page * size,
             size or None,
         )
-        return json_reply({"devices": [_shown(record) for record in self._store.devices(wanted)]})
+        listed = [_shown(record) for record in self._store.devices(wanted)]
+        return json_reply({"devices": listed or None})  # null, as MicroMDM: its Go clients and scripts know it
 
     def remove(self, body: bytes, *, purge: bool) -> bytes:
         """Delete device records by id or serial number: all or none.
