@@ -48,20 +48,18 @@ class _PlainLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
 class ServerApplication(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """What gunicorn runs: settings and the function that makes the WSGI application in each worker."""
 
-    def __init__(
-        self, build: Callable[[], WsgiApp], worker_settings: WorkerSettings, *, workers: int, threads: int
-    ) -> None:
+    def __init__(self, build: Callable[[], WsgiApp], worker_settings: WorkerSettings) -> None:
         """Take what is needed after the fork."""
         self._build = build
         self.worker_settings = worker_settings
-        self._counts = {"workers": workers, "threads": threads}
         self._made_at = time.monotonic()
         super().__init__()
 
     def load_config(self) -> None:
         """Set gunicorn's settings; nothing is read from files, arguments or the environment."""
         settings = {
-            **self._counts,
+            "workers": self.worker_settings.workers,
+            "threads": self.worker_settings.threads,
             "bind": [],
             "worker_class": WebWorker,
             "logger_class": _PlainLogger,
@@ -106,6 +104,9 @@ class Server(Arbiter):  # type: ignore[misc]  # gunicorn has no types
 
     def spawn_worker(self) -> int:
         """Fork a worker; the child never comes back from here."""
+        settings: WorkerSettings = self.app.worker_settings
+        settings.shares.forget_all_but(set(self.WORKERS))
+        settings.slot = settings.shares.next_slot()
         try:
             pid: int = super().spawn_worker()
         except SystemExit as end:
@@ -113,10 +114,12 @@ class Server(Arbiter):  # type: ignore[misc]  # gunicorn has no types
             sys.stdout.flush()
             # The caller's clean-up belongs to the arbiter's process alone.
             os._exit(end.code if isinstance(end.code, int) else 1)
+        settings.shares.assign(settings.slot, pid)
         return pid
 
     def manage_workers(self) -> None:
         """Start what is missing; called about once a second and after each signal."""
+        self.app.worker_settings.shares.forget_all_but(set(self.WORKERS))
         super().manage_workers()
         if self._courier and not self._stopping:
             self._courier.manage([listener.sock for listener in self.LISTENERS])

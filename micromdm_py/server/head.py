@@ -20,7 +20,9 @@ from micromdm_py.server.limits import Limits
 __all__ = ["BadHead", "Head", "HeadParser", "Source"]
 
 _LINE = re.compile(rb"([A-Z]{3,20}) (/(?!/)[\x21\x22\x24-\x7e]*) HTTP/1\.1\r\n")
-_FIELDS = re.compile(rb"(?:[!#$%&'*+\-.^`|~0-9A-Za-z]+:[\t\x20-\x7e]*\r\n)*\r\n")
+_NAME = re.compile(r"[!#$%&'*+\-.^`|~0-9A-Za-z]+")
+_TEXT = b"\t" + bytes(range(0x20, 0x7F))
+_MOST_KNOWN_NAMES = 500
 _LENGTH = re.compile(r"[0-9]{1,15}")
 _UNUSUAL = frozenset({"TRANSFER-ENCODING", "EXPECT", "SCRIPT-NAME", "PATH-INFO"})
 
@@ -101,6 +103,7 @@ class HeadParser:
         }
         self._settings = SimpleNamespace(**values)
         self._limits = limits
+        self._names: dict[str, str] = {}
 
     def parse(self, source: Source, head: bytes) -> Head:
         """Parse one head.
@@ -116,25 +119,24 @@ class HeadParser:
         line = _LINE.match(raw)
         if not line or line[1] == b"CONNECT" or line.end() > self._limits.request_line_bytes + 2:
             return None
-        if not _FIELDS.fullmatch(raw, line.end()):
-            return None
         target = line[2].decode("ascii")
         path, _, query = target.partition("?")
         head = Head(line[1].decode("ascii"), target, path, query, (1, 1), [], keep_alive=True)
-        return head if self._read_fields(raw[line.end() : -4].decode("ascii"), head) else None
+        return head if self._read_fields(raw[line.end() : -4], head) else None
 
-    def _read_fields(self, text: str, head: Head) -> bool:
-        if not text:
+    def _read_fields(self, raw: bytes, head: Head) -> bool:
+        if not raw:
             return True
-        lines = text.split("\r\n")
-        if len(lines) > self._limits.fields:
+        breaks = raw.count(b"\r\n")
+        # Without text nothing is left but line breaks: no other control character, no half of a break.
+        if breaks >= self._limits.fields or raw.translate(None, _TEXT) != b"\r\n" * breaks:
             return False
         seen = set()
-        for line in lines:
-            name, _, value = line.partition(":")
-            name = name.upper()
+        for line in raw.decode("ascii").split("\r\n"):
+            spelling, colon, value = line.partition(":")
+            name = self._names.get(spelling) or self._new_name(spelling)
             value = value.strip(" \t")
-            if name in seen or name in _UNUSUAL:
+            if not name or not colon or name in seen:
                 return False
             seen.add(name)
             if name == "CONTENT-LENGTH":
@@ -145,6 +147,15 @@ class HeadParser:
                 head.keep_alive = value.lower() != "close"
             head.fields.append((name, value))
         return True
+
+    def _new_name(self, spelling: str) -> str:
+        """Return a field name in capitals, or nothing if it is not valid or has a meaning of its own."""
+        name = spelling.upper()
+        if not _NAME.fullmatch(spelling) or name in _UNUSUAL:
+            return ""
+        if len(self._names) < _MOST_KNOWN_NAMES:
+            self._names[spelling] = name
+        return name
 
     def _careful(self, source: Source, raw: bytes) -> Head:
         source.unread(raw)

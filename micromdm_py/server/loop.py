@@ -24,11 +24,13 @@ from micromdm_py.server.head import BadHead
 from micromdm_py.server.intake import Intake
 from micromdm_py.server.limits import Limits
 from micromdm_py.server.response import plain_answer
+from micromdm_py.server.share import Slot
 
 __all__ = ["Door", "Loop"]
 
 _log = logging.getLogger(__name__)
 _IDLE_THREAD_S = 30.0
+_HEAD_START_S = 0.002
 _FOREVER = float("inf")
 
 
@@ -48,16 +50,20 @@ class Door:
 class Loop:
     """Accepts and serves connections until it is closed."""
 
-    def __init__(self, doors: list[Door], limits: Limits, *, threads: int, connections: int) -> None:
+    def __init__(
+        self, doors: list[Door], limits: Limits, slot: Slot, *, threads: int, connections: int
+    ) -> None:
         """Prepare; nothing is watched before :meth:`open`.
 
         Args:
             doors: where to accept.
             limits: sizes and times.
+            slot: where to tell how many connections there are.
             threads: most threads at a time.
             connections: most connections at a time; others wait in the kernel's queue.
         """
         self._limits = limits
+        self._slot = slot
         self._intake = Intake(limits)
         self._most_threads, self._most_connections = threads, connections
         self._epoll = select.epoll()
@@ -78,6 +84,7 @@ class Loop:
     def close_doors(self) -> None:
         """Accept no more and end idle connections soon; what has begun goes on."""
         self._closing = True
+        self._slot.leave()
         with self._door_lock:
             for door in self._doors.values():
                 self._epoll.unregister(door.listener)
@@ -154,6 +161,8 @@ class Loop:
     # Connections
 
     def _accept(self, door: Door) -> None:
+        if self._slot.is_ahead():
+            time.sleep(_HEAD_START_S)
         with self._door_lock:
             if self._closing:
                 return
@@ -186,6 +195,7 @@ class Loop:
             )
         connection = Connection(sock, _address(client), _address(server), self._limits)
         self._connections[connection.fd] = (connection, door)
+        self._slot.set(len(self._connections))
         self._epoll.register(connection.fd, select.EPOLLIN | select.EPOLLONESHOT)
 
     def _advance(self, connection: Connection, door: Door) -> None:
@@ -196,10 +206,15 @@ class Loop:
             log_event(_log, logging.DEBUG, "closed", client=connection.client[0], error=closed)
         finally:
             if not events:
-                self._connections.pop(connection.fd, None)
-                connection.close()
+                self._forget(connection)
         if events:
             self._arm(connection.fd, events)
+
+    def _forget(self, connection: Connection) -> None:
+        self._connections.pop(connection.fd, None)
+        if not self._closing:
+            self._slot.set(len(self._connections))
+        connection.close()
 
     def _step(self, connection: Connection, door: Door) -> int:
         """Go as far as possible without waiting; the epoll event to wait for, or 0 at the end."""

@@ -102,7 +102,14 @@ def run_parts(config: ServerConfig, parts: Parts, limits: Limits | None = None) 
         listeners = [listen(address)]
         if tls and address.port == _HTTPS_PORT and not config.disable_redirect:
             listeners += _redirect_listener(address.host)
-        return _serve(config, parts, listeners, WorkerSettings(limits, tls, len(listeners) - 1))
+        settings = WorkerSettings(
+            limits,
+            tls,
+            workers=config.workers or len(os.sched_getaffinity(0)),
+            threads=config.threads,
+            redirects=len(listeners) - 1,
+        )
+        return _serve(folder, parts, listeners, settings)
     finally:
         lock.release()
 
@@ -125,13 +132,10 @@ def _redirect_listener(host: str) -> list[socket.socket]:
         return []
 
 
-def _serve(
-    config: ServerConfig, parts: Parts, listeners: list[socket.socket], settings: WorkerSettings
-) -> int:
-    workers = config.workers or os.cpu_count() or 1
-    application = ServerApplication(parts.build_app, settings, workers=workers, threads=config.threads)
+def _serve(folder: Path, parts: Parts, listeners: list[socket.socket], settings: WorkerSettings) -> int:
     failed: object = None
-    courier = CourierProcess(parts.run_courier, Path(config.config_path) / "courier.lock")
+    application = ServerApplication(parts.build_app, settings)
+    courier = CourierProcess(parts.run_courier, folder / "courier.lock")
     names = [listener.getsockname() for listener in listeners]
     adopted = [adopt(sock.detach(), name, application) for sock, name in zip(listeners, names, strict=True)]
     _announce(names, settings)

@@ -15,6 +15,7 @@ from micromdm_py.server.lifeline import die_with_parent
 from micromdm_py.server.limits import Limits
 from micromdm_py.server.loop import Door, Loop
 from micromdm_py.server.redirect import redirect_app
+from micromdm_py.server.share import Shares
 from micromdm_py.server.tls import ServerTls
 
 __all__ = ["WebWorker", "WorkerSettings"]
@@ -29,12 +30,21 @@ class WorkerSettings:
     """What the workers have to know beyond gunicorn's settings.
 
     Attributes:
+        workers: number of processes.
+        threads: most threads of each.
         redirects: how many of the listeners, counted from the end, only redirect to HTTPS.
+        shares: the workers' numbers of connections.
+        slot: which of them is the next worker's; set before each fork.
     """
 
-    def __init__(self, limits: Limits, tls: ServerTls | None, redirects: int) -> None:
+    def __init__(
+        self, limits: Limits, tls: ServerTls | None, *, workers: int, threads: int, redirects: int
+    ) -> None:
         """Keep the values; made before the fork."""
-        self.limits, self.tls, self.redirects = limits, tls, redirects
+        self.limits, self.tls = limits, tls
+        self.workers, self.threads, self.redirects = workers, threads, redirects
+        self.shares = Shares(workers)
+        self.slot = 0
 
 
 class WebWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
@@ -59,8 +69,8 @@ class WebWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         settings: WorkerSettings = self.app.worker_settings
         stopping = threading.Event()
         loop = Loop(
-            self._doors(settings, stopping), settings.limits,
-            threads=self.cfg.threads, connections=_most_connections(),
+            self._doors(settings, stopping), settings.limits, settings.shares.slot(settings.slot),
+            threads=settings.threads, connections=_most_connections(),
         )  # fmt: skip
         loop.open()
         while self.alive and self.ppid == os.getppid():
@@ -77,7 +87,7 @@ class WebWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             close()
 
     def _doors(self, settings: WorkerSettings, stopping: threading.Event) -> list[Door]:
-        exchange = Exchange(self.wsgi, stopping, multiprocess=self.cfg.workers > 1)
+        exchange = Exchange(self.wsgi, stopping, multiprocess=settings.workers > 1)
         redirect = Exchange(redirect_app, stopping, multiprocess=True)
         count = len(self.sockets) - settings.redirects
         tls = settings.tls.context if settings.tls else None

@@ -39,8 +39,7 @@ NAMES = st.sampled_from(
     " Script-Name Trailer Upgrade".split()
 ) | st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7F), max_size=5)
 VALUES = st.sampled_from(
-    ["close", "keep-alive", "Close", " close ", "close, x", "0", "5", "05", "+5", "1_0", "chunked"]
-    + ["100-continue", "a,b"]
+    "close|keep-alive|Close| close |close, x|0|5|05|+5|1_0|chunked|100-continue|a,b".split("|")
 ) | st.text(st.characters(max_codepoint=0xFF), max_size=8)  # fmt: skip
 TARGETS = st.sampled_from(
     ["/", "/a?b", "/a?b?c#d", "//a/b", "/%41", "*", "http://a/b", "a:80", "/a#b", "/a//b", "/?", "/;x"]
