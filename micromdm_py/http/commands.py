@@ -24,6 +24,10 @@ class CommandsResource:
         key = req.get_header("Idempotency-Key") or ""
         reply(resp, self._commands.queue_json(body, strict=flag(req, "strict"), key=key), 201)
 
+    def on_delete(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Clearing needs a UDID in the path; without one there is nothing here, as callers know it."""
+        raise falcon.HTTPNotFound
+
 
 class EnrollmentCommandsResource:
     """/v1/commands/{udid}: a raw command, and what waits for an enrollment."""

@@ -32,9 +32,12 @@ class RequestLog:
         self._make_id = make_id
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
-        """Begin a request."""
+        """Begin a request. Raises: falcon.HTTPNotFound for a path that is not clean; the answer redirects."""
         req.context.request_id = self._make_id()
         request_id.set(req.context.request_id)
+        path = req.env["PATH_INFO"]
+        if "//" in path or "/." in path:
+            raise falcon.HTTPNotFound  # the router would take it for the clean path
 
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: bool
