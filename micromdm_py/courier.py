@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from micromdm_py.net import wakeup
+from micromdm_py.net.apns import AsyncApnsSender
 from micromdm_py.net.tls_context import outgoing_context
 from micromdm_py.net.webhook import WebhookSender
 from micromdm_py.protocol.webhook import wants
 from micromdm_py.receivers import WebhookTarget
 from micromdm_py.service.outbox import Blocking, Cleaner, Delivering
+from micromdm_py.service.pushing import Pushing
 from micromdm_py.storage.base import Store
 
 __all__ = ["CourierSettings", "run", "serve"]
@@ -108,6 +110,7 @@ async def serve(store: Store, settings: CourierSettings, stop: asyncio.Event) ->
         for target in targets:
             part = partial(_deliver, store, settings, target, blocking, bells)
             parts.append((f"webhook {target.label}", part))
+        parts.append(("push", partial(_push, store, settings, blocking, bells)))
         parts.append(("clean-up", partial(_clean, store, [target.url for target in targets], blocking)))
         with _listening(settings.socket_path, bells):
             work = [asyncio.create_task(_supervise(name, part, stop)) for name, part in parts]
@@ -204,6 +207,23 @@ async def _deliver(
         await delivering.run(stop)
     finally:
         bells.remove(delivering.wake)
+        await sender.aclose()
+
+
+async def _push(
+    store: Store,
+    settings: CourierSettings,
+    blocking: Blocking,
+    bells: list[Callable[[], None]],
+    stop: asyncio.Event,
+) -> None:
+    sender = AsyncApnsSender(settings.apns_url, settings.apns_ca_file, user_agent=settings.user_agent)
+    pushing = Pushing(store, sender, blocking=blocking, clock=_now, draw=random.random)
+    bells.append(pushing.wake)
+    try:
+        await pushing.run(stop)
+    finally:
+        bells.remove(pushing.wake)
         await sender.aclose()
 
 

@@ -74,28 +74,25 @@ class Gate:
         self._rounds, self._trying, self.next_try_at = 0, False, None
         return was_closed
 
-    def failed(self, who: str, now: datetime, at_least_s: float = 0.0) -> bool:
+    def failed(self, who: str, now: datetime, at_least_s: float = 0.0, *, for_all: bool = False) -> bool:
         """Note that a call for `who` got no answer; returns whether this has closed the gate.
 
         Args:
             who: the enrollment.
             now: current time.
             at_least_s: how long the service has asked to be left alone, in seconds.
+            for_all: it is known that nobody will get through.
         """
         was_closed = self.closed
         if not was_closed:
             self._failing.add(who)
-            if len(self._failing) < self.ENOUGH:
+            if len(self._failing) < self.ENOUGH and not for_all:
                 return False
         elif self.next_try_at and now < self.next_try_at:
             self._trying = False
             return False  # began before the gate closed
-        self.close(now, at_least_s)
-        return not was_closed
-
-    def close(self, now: datetime, at_least_s: float = 0.0) -> None:
-        """Close, or stay closed for the next longer wait."""
         self._rounds += 1
         self._trying = False
         wait = max(self._backoff.delay(self._rounds, self._draw), timedelta(seconds=at_least_s))
         self.next_try_at = now + wait
+        return not was_closed

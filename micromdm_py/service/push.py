@@ -1,0 +1,130 @@
+"""Wake devices: what every push needs, and pushes on request; those that are due are in `service.pushing`."""
+
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from micromdm_py.errors import (
+    Busy,
+    Conflict,
+    NotConfigured,
+    NotFound,
+    StorageUnavailable,
+    TokenDead,
+    UpstreamFailed,
+)
+from micromdm_py.protocol.apns import Fate, InvalidPushToken, PushReply, PushRequest, push_request
+from micromdm_py.service.backoff import Backoff
+from micromdm_py.storage.base import PushBook
+from micromdm_py.storage.records import DuePush, PushCertificate, PushOutcome, PushTarget
+
+__all__ = ["AsyncPushSender", "PushNow", "PushSender", "find_certificate", "outcome_of"]
+
+RETRY = Backoff(1.25, 2.0, 900.0)
+
+_log = logging.getLogger(__name__)
+
+
+class PushSender(Protocol):
+    """Sends one push and waits for the answer; raises nothing for faults of the network."""
+
+    def __call__(self, certificate: PushCertificate, request: PushRequest) -> PushReply:
+        """Send with this certificate."""
+        ...
+
+
+class AsyncPushSender(Protocol):
+    """The same for an event loop."""
+
+    def __call__(self, certificate: PushCertificate, request: PushRequest) -> Awaitable[PushReply]:
+        """Send with this certificate."""
+        ...
+
+
+def find_certificate(book: PushBook, topic: str) -> PushCertificate:
+    """The certificate of a topic, else the one stored last, whose topic APNs will refuse and say so.
+
+    Raises: NotConfigured when there is none at all.
+    """
+    try:
+        return book.push_certificate(topic)
+    except NotConfigured:
+        return book.push_certificate()
+
+
+def outcome_of(reply: PushReply, target: PushTarget, at: datetime, draw: Callable[[], float]) -> PushOutcome:
+    """What is to be kept of a reply: the token's end, or when to try again.
+
+    Args:
+        reply: APNs' answer or the fault.
+        target: whom the push was for.
+        at: time of the answer.
+        draw: gives a random number of [0, 1).
+    """
+    if reply.fate is Fate.ACCEPTED:
+        return PushOutcome(at, True, reply.apns_id)
+    if reply.fate in (Fate.DEAD, Fate.REFUSED):
+        return PushOutcome(at, False, reply.apns_id, reply.reason, dead=reply.fate is Fate.DEAD)
+    wait = max(RETRY.delay(target.attempts + 1, draw), timedelta(seconds=reply.retry_after_s))
+    return PushOutcome(at, False, reply.apns_id, reply.reason, retry_at=at + wait)
+
+
+class PushNow:
+    """A push on request: waits for APNs' answer and hands it to the caller."""
+
+    def __init__(
+        self,
+        book: PushBook,
+        send: PushSender,
+        slots: int,
+        *,
+        clock: Callable[[], datetime],
+        draw: Callable[[], float],
+    ) -> None:
+        """Allow `slots` calls at once; `clock` gives aware UTC, `draw` a random number of [0, 1)."""
+        self._book, self._send, self._clock, self._draw = book, send, clock, draw
+        self._slots = threading.BoundedSemaphore(slots)
+
+    def __call__(self, api_id: str, expiration: int | None = None) -> str:
+        """Push to an enrollment and return APNs' id of the push.
+
+        Args:
+            api_id: as in `storage.base`.
+            expiration: seconds since 1970, None for not asked.
+
+        Raises: NotFound without push data; Conflict for an ambiguous id or a token that is none; TokenDead;
+            NotConfigured without certificate; Busy when too many wait already; UpstreamFailed with APNs'
+            reason.
+        """
+        try:
+            due = self._book.due_push(api_id)
+        except NotFound:
+            raise NotFound(f"retrieving PushInfo by UDID: not found: PushInfo udid {api_id}") from None
+        target = due.target
+        if target.dead_at:
+            raise TokenDead(
+                f"push token refused since {target.dead_at:%Y-%m-%dT%H:%M:%SZ}: {target.dead_reason}"
+            )
+        certificate = find_certificate(self._book, target.topic)
+        try:
+            request = push_request(target.token_hex, target.push_magic, certificate.topic, expiration)
+        except InvalidPushToken as error:
+            raise Conflict(str(error)) from None
+        if not self._slots.acquire(blocking=False):
+            raise Busy("too many pushes on request at the moment")
+        try:
+            reply = self._send(certificate, request)
+        finally:
+            self._slots.release()
+        self._record(due, reply)
+        if reply.fate is not Fate.ACCEPTED:
+            raise UpstreamFailed(f"push refused: {reply.reason}")
+        return reply.apns_id
+
+    def _record(self, due: DuePush, reply: PushReply) -> None:
+        try:
+            self._book.record_push(due, outcome_of(reply, due.target, self._clock(), self._draw))
+        except StorageUnavailable as error:
+            _log.warning("the result of a push cannot be written: %s", error)  # the push itself was made
