@@ -16,6 +16,8 @@ from micromdm_py.errors import NotConfigured, StartupError
 from micromdm_py.http.app import AppRule, Services, create_app
 from micromdm_py.http.client_certificate import ClientCertificates
 from micromdm_py.http.proxy import ProxyHeaders, TrustedProxies
+from micromdm_py.http.request import RequestLog
+from micromdm_py.logs import line_writer
 from micromdm_py.net.ddm import HttpDeclarative
 from micromdm_py.net.wakeup import Waker
 from micromdm_py.service.ca import CertificateAuthority, ChallengeRule, create_authority
@@ -61,7 +63,8 @@ def prepare(config: Config) -> bytes | None:
 def build_app(config: Config) -> Any:  # a falcon.App of any request class; with `close`, as the worker wants it
     """Build the WSGI application; called in each web worker, which so opens the store for itself."""
     store = _open(config)
-    return _App(create_app(_services(config, store), _rule(config), _request_id), store.close)
+    log = RequestLog(_request_id, line_writer(config))
+    return _App(create_app(_services(config, store), _rule(config), log), store.close)
 
 
 def run_courier(config: Config, stop: threading.Event) -> None:

@@ -5,15 +5,19 @@ Values of fields that are secret by name, and the secrets of the configuration w
 shown as ``***``.
 """
 
+import contextlib
 import logging
 import sys
+import time
 import traceback
+from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from micromdm_py.config import Config
 
-__all__ = ["LogfmtFormatter", "enrollment_id", "log_event", "request_id", "setup"]
+__all__ = ["LogfmtFormatter", "enrollment_id", "line_writer", "log_event", "quoted", "request_id", "setup"]
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 enrollment_id: ContextVar[str] = ContextVar("enrollment_id", default="")
@@ -75,7 +79,19 @@ class LogfmtFormatter(logging.Formatter):
         text = _text(value)
         for secret in self._secrets:
             text = text.replace(secret, _HIDDEN)
-        return _quoted(text)
+        return quoted(text)
+
+
+def line_writer(config: Config) -> Callable[[str], None]:
+    """A function that writes a ready logfmt line; for lines so frequent that a log record costs too much."""
+    log_time = config.log_time
+
+    def write(line: str) -> None:
+        stamp = f"ts={_timestamp(time.time())} " if log_time else ""
+        with contextlib.suppress(OSError, ValueError):  # nobody reads the log any more
+            sys.stderr.write(f"{stamp}{line}\n")
+
+    return write
 
 
 def _timestamp(seconds: float) -> str:
@@ -90,7 +106,9 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def _quoted(text: str) -> str:
+@lru_cache(4096)
+def quoted(text: str) -> str:
+    """A value as logfmt wants it: in quotes where needed, on one line."""
     if text.isprintable() and not any(mark in text for mark in ' ="\\'):
         return text
     return '"' + "".join(_escaped(letter) for letter in text) + '"'

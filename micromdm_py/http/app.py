@@ -1,6 +1,6 @@
 """The application: every route, and what each request passes through."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,9 +71,9 @@ class AppRule:
     build: Mapping[str, str]
 
 
-def create_app(services: Services, rule: AppRule, make_request_id: Callable[[], str]) -> App:
-    """Build the WSGI application."""
-    middleware: list[Any] = [services.proxy_headers, RequestLog(make_request_id)]  # Any: of unlike kinds
+def create_app(services: Services, rule: AppRule, log: RequestLog) -> App:
+    """Build the WSGI application; `log` sees every request."""
+    middleware: list[Any] = [services.proxy_headers, log]  # Any: of unlike kinds
     if rule.tls:
         middleware.append(StrictTransport())
     if rule.api_key:
