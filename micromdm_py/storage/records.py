@@ -157,7 +157,7 @@ class Enqueued:
     Attributes:
         enrollment_id: the queue it is in.
         command_id: 24 hex digits, sortable by creation; "" when `answer` is an earlier one.
-        push_wanted: a push was scheduled with it.
+        push_wanted: a push was scheduled with it; false also when one was due already.
         answer: the earlier answer of the same idempotency key, None when this is the first.
     """
 

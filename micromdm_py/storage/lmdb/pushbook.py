@@ -25,12 +25,11 @@ Row = dict[str, object]
 
 
 def schedule_after_enqueue(tables: Tables, txn: Txn, number: int, at_ms: int) -> bool:
-    """Schedule a push unless one is due already or cannot be made; returns whether one is on its way."""
+    """Schedule a push unless one is due already or cannot be made; returns whether this has scheduled one."""
     row = txn.get(u64(number), db=tables.push)
-    if row is None or (due := unu64(row)) == NEVER:
+    if row is None or 0 < unu64(row) <= at_ms or unu64(row) == NEVER:
         return False
-    if not due or due > at_ms:
-        _schedule(tables, txn, number, row, at_ms)
+    _schedule(tables, txn, number, row, at_ms)
     return True
 
 
