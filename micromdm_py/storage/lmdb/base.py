@@ -11,6 +11,7 @@ from micromdm_py.protocol.ids import MAX_ID_BYTES
 from micromdm_py.storage.lmdb.environment import Environment, Txn
 from micromdm_py.storage.lmdb.tables import (
     CHECKED_OUT,
+    CONTACT,
     KINDS,
     NO_FINGERPRINT,
     Contact,
@@ -79,13 +80,13 @@ class SeenTimes:
         with self._lock:
             times, self._times = self._times, {}
         for number, at_ms in times.items():
-            key = u64(number)
-            row = txn.get(key, db=self._env.tables.contact)
+            key = u64(number) + CONTACT
+            row = txn.get(key, db=self._env.tables.own)
             if row is not None:
                 contact = Contact.decode(row)
                 if contact.seen_ms < at_ms:
                     contact.seen_ms = at_ms
-                    txn.put(key, contact.encode(), db=self._env.tables.contact)
+                    txn.put(key, contact.encode(), db=self._env.tables.own)
 
 
 class Part:
@@ -105,18 +106,17 @@ class Part:
         return unu64(found) if found else None
 
     def _contact(self, txn: Txn, number: int) -> Contact:
-        row = txn.get(u64(number), db=self._t.contact)
+        row = txn.get(u64(number) + CONTACT, db=self._t.own)
         return Contact.decode(row) if row else Contact()
 
     def _put_contact(self, txn: Txn, number: int, contact: Contact) -> None:
-        txn.put(u64(number), contact.encode(), db=self._t.contact)
+        txn.put(u64(number) + CONTACT, contact.encode(), db=self._t.own)
 
     def _mention(self, txn: Txn, enrollment_id: str, kind: int, device_id: str, at_ms: int) -> int:
         """Give a new id its number and its first rows; returns the number."""
         number = self._env.next_number(txn, b"enrollment")
-        key = u64(number)
-        txn.put(id_key(enrollment_id), key, db=self._t.ids)
-        txn.put(key, Contact(kind=kind).encode(), db=self._t.contact)
+        txn.put(id_key(enrollment_id), u64(number), db=self._t.ids)
+        self._put_contact(txn, number, Contact(kind=kind))
         self._put_facts(txn, number, {"id": enrollment_id, "device": device_id, "at": at_ms})
         return number
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from micromdm_py.protocol.lifecycle import OPEN_STATES, CommandState
 from micromdm_py.storage.lmdb.environment import Environment, Txn
-from micromdm_py.storage.lmdb.tables import from_ms, maybe_ms, pair, u64, unu64
+from micromdm_py.storage.lmdb.tables import UUID, command_key, from_ms, maybe_ms, u64, unu64
 from micromdm_py.storage.records import CommandRecord
 
 __all__ = ["Command", "Commands"]
@@ -17,7 +17,7 @@ HANDED_OUT, UNTOUCHED, FINISHED = b"h", b"p", b"z"
 
 @dataclass(slots=True)
 class Command:
-    """One row of the `command` table."""
+    """One command record."""
 
     uuid: str
     request_type: str
@@ -83,7 +83,7 @@ def command_id(created_ms: int, sequence: int) -> str:
 
 
 class Commands:
-    """Access to the tables `command` and `uuid`."""
+    """Access to command records and to the index of their uuids."""
 
     def __init__(self, env: Environment) -> None:
         """Work on an open environment."""
@@ -91,29 +91,29 @@ class Commands:
 
     def get(self, txn: Txn, number: int, sequence: int) -> Command | None:
         """A record, None when there is none."""
-        row = txn.get(pair(number, sequence), db=self._t.command)
+        row = txn.get(command_key(number, sequence), db=self._t.own)
         return Command.decode(row) if row else None
 
     def put(self, txn: Txn, number: int, sequence: int, command: Command) -> None:
         """Write a record."""
-        txn.put(pair(number, sequence), command.encode(), db=self._t.command)
+        txn.put(command_key(number, sequence), command.encode(), db=self._t.own)
 
     def index(self, txn: Txn, number: int, sequence: int, command: Command, order: int) -> None:
         """Enter a command under its uuid; `order` is its place in the queue while it is open."""
         place = command.state[0].encode() + u64(order)
-        key = u64(number) + _group(command.state) + _hash(command.uuid) + u64(sequence)
-        txn.put(key, place, db=self._t.uuid)
+        key = u64(number) + UUID + _group(command.state) + _hash(command.uuid) + u64(sequence)
+        txn.put(key, place, db=self._t.own)
 
     def unindex(self, txn: Txn, number: int, sequence: int, command: Command) -> None:
         """Take a command out of the index, before its state changes."""
-        key = u64(number) + _group(command.state) + _hash(command.uuid) + u64(sequence)
-        txn.delete(key, db=self._t.uuid)
+        key = u64(number) + UUID + _group(command.state) + _hash(command.uuid) + u64(sequence)
+        txn.delete(key, db=self._t.own)
 
     def answered(self, txn: Txn, number: int, uuid: str) -> tuple[int, int] | None:
         """The command an answer counts for, as (sequence, order in the queue; 0 when finished)."""
         for group in (HANDED_OUT, UNTOUCHED):
-            prefix = u64(number) + group + _hash(uuid)
-            cursor = txn.cursor(self._t.uuid)
+            prefix = u64(number) + UUID + group + _hash(uuid)
+            cursor = txn.cursor(self._t.own)
             if cursor.set_range(prefix) and cursor.key().startswith(prefix):
                 return unu64(cursor.key()[-8:]), unu64(cursor.value()[1:])
         sequence = self.newest(txn, number, uuid, (FINISHED,))
@@ -125,8 +125,8 @@ class Commands:
         """Sequence of the newest command with a uuid."""
         found = None
         for group in groups:
-            prefix = u64(number) + group + _hash(uuid)
-            cursor = txn.cursor(self._t.uuid)
+            prefix = u64(number) + UUID + group + _hash(uuid)
+            cursor = txn.cursor(self._t.own)
             below = cursor.prev() if cursor.set_range(prefix + b"\xff" * 9) else cursor.last()
             if below and cursor.key().startswith(prefix):
                 found = max(found or 0, unu64(cursor.key()[-8:]))

@@ -1,7 +1,7 @@
 """What is known of devices and user channels.
 
 A device record is made by Authenticate only. The JSON row of an enrollment holds its id, its facts and its tokens; the
-flags that every connect needs are in the small `contact` row.
+flags that every connect needs are in its contact row.
 """
 
 import base64
@@ -259,11 +259,12 @@ class EnrollmentPart(QueuePart):
         """See `storage.base.Enrollments`."""
         found: dict[str, int] = {}
         with self._env.read() as txn:
-            cursor = txn.cursor(self._t.contact)
+            cursor = txn.cursor(self._t.ids)
             more = cursor.first()
             while more:
-                if Contact.decode(cursor.value()).has(ENROLLED):
-                    topic = push_topic(self._t, txn, unu64(cursor.key()))
+                number = unu64(cursor.value())
+                if self._contact(txn, number).has(ENROLLED):
+                    topic = push_topic(self._t, txn, number)
                     found[topic] = found.get(topic, 0) + 1
                 more = cursor.next()
         return found

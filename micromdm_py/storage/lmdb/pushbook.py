@@ -12,7 +12,17 @@ from micromdm_py.errors import NotConfigured, NotFound
 from micromdm_py.storage.lmdb.base import Part
 from micromdm_py.storage.lmdb.commands import Command
 from micromdm_py.storage.lmdb.environment import Tables, Txn
-from micromdm_py.storage.lmdb.tables import from_ms, maybe_ms, ms, pair, u64, unpair, unu64
+from micromdm_py.storage.lmdb.tables import (
+    COMMAND,
+    command_key,
+    from_ms,
+    maybe_ms,
+    ms,
+    pair,
+    u64,
+    unpair,
+    unu64,
+)
 from micromdm_py.storage.records import DuePush, PushCertificate, PushOutcome, PushTarget
 
 __all__ = ["PushPart", "drop_push", "push_topic", "schedule_after_enqueue", "store_push_data"]
@@ -151,17 +161,20 @@ class PushPart(Part):
         return ms(outcome.retry_at) if outcome.retry_at else 0
 
     def _queued_since(self, txn: Txn, number: int, sequence: int) -> bool:
-        cursor = txn.cursor(self._t.command)
-        return cursor.set_range(pair(number, sequence + 1)) and cursor.key().startswith(u64(number))
+        cursor = txn.cursor(self._t.own)
+        return cursor.set_range(command_key(number, sequence + 1)) and cursor.key().startswith(
+            u64(number) + COMMAND
+        )
 
     def _mark_sent(self, txn: Txn, number: int, after: int, upto: int, at_ms: int) -> int:
         """Set `sent_at` of the commands queued since the last accepted push; returns the last one marked."""
-        cursor = txn.cursor(self._t.command)
+        cursor = txn.cursor(self._t.own)
         marked: list[tuple[int, bytes]] = []
-        more = cursor.set_range(pair(number, after + 1))
+        more = cursor.set_range(command_key(number, after + 1))
         while more and len(marked) < MARKED_AT_ONCE:
-            owner, sequence = unpair(cursor.key())
-            if owner != number or sequence > upto:
+            key = cursor.key()
+            sequence = unu64(key[9:])
+            if not key.startswith(u64(number) + COMMAND) or sequence > upto:
                 break
             marked.append((sequence, cursor.value()))
             more = cursor.next()
@@ -169,7 +182,7 @@ class PushPart(Part):
             command = Command.decode(row)
             if not command.sent_ms:
                 command.sent_ms = command.updated_ms = at_ms
-                txn.put(pair(number, sequence), command.encode(), db=self._t.command)
+                txn.put(command_key(number, sequence), command.encode(), db=self._t.own)
         return marked[-1][0] if len(marked) == MARKED_AT_ONCE else upto
 
     def store_push_certificate(self, certificate: PushCertificate) -> None:

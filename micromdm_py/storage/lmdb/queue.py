@@ -1,6 +1,6 @@
 """Per-enrollment FIFO queues.
 
-A queue is a range of keys ``n, state letter, order``. The letters sort a (handed out), p (untouched), t (refused with
+A queue is a range of keys ``n, "q", state letter, order``. The letters sort a (handed out), p (untouched), t (refused with
 NotNow), which is the order of offering; within a letter the order is the sequence number, or for refused commands the
 number of the refusal. So the next command is always the first key of the range, however many wait and however many
 there have been.
@@ -13,12 +13,12 @@ from micromdm_py.errors import NotFound, Unenroll
 from micromdm_py.protocol.lifecycle import OPEN_STATES, CommandState, after_report
 from micromdm_py.protocol.report import FINAL, Report, Status
 from micromdm_py.protocol.webhook import Event
-from micromdm_py.storage.lmdb.base import Part
+from micromdm_py.storage.lmdb.base import Part, SeenTimes
 from micromdm_py.storage.lmdb.commands import Command, Commands
-from micromdm_py.storage.lmdb.environment import Txn
+from micromdm_py.storage.lmdb.environment import Environment, Txn
 from micromdm_py.storage.lmdb.outbox import append_event
 from micromdm_py.storage.lmdb.pushbook import schedule_after_enqueue
-from micromdm_py.storage.lmdb.tables import BLOCKED, Contact, ms, u64, unu64
+from micromdm_py.storage.lmdb.tables import BLOCKED, QUEUE, Contact, ms, u64, unu64
 from micromdm_py.storage.records import (
     CommandRecord,
     Enqueued,
@@ -39,9 +39,10 @@ _COMMAND_ID = re.compile(r"[0-9a-fA-F]{24}")
 class QueuePart(Part):
     """Implements `storage.base.CommandQueue`."""
 
-    @property
-    def _commands(self) -> Commands:
-        return Commands(self._env)
+    def __init__(self, env: Environment, seen: SeenTimes) -> None:
+        """Work on an open environment."""
+        super().__init__(env, seen)
+        self._commands = Commands(env)
 
     # --- queueing ---
 
@@ -94,30 +95,30 @@ class QueuePart(Part):
 
     def _place(self, txn: Txn, number: int, sequence: int, command: Command, order: int) -> None:
         """Enter an open command into queue and index."""
-        txn.put(u64(number) + LETTERS[command.state] + u64(order), u64(sequence), db=self._t.queue)
+        txn.put(u64(number) + QUEUE + LETTERS[command.state] + u64(order), u64(sequence), db=self._t.own)
         self._commands.index(txn, number, sequence, command, order)
 
     def _leave(self, txn: Txn, number: int, sequence: int, command: Command, order: int) -> None:
         """Take an open command out of queue and index, before its state changes."""
-        txn.delete(u64(number) + LETTERS[command.state] + u64(order), db=self._t.queue)
+        txn.delete(u64(number) + QUEUE + LETTERS[command.state] + u64(order), db=self._t.own)
         self._commands.unindex(txn, number, sequence, command)
 
     def _head(self, txn: Txn, number: int, letter: bytes = b"") -> tuple[bytes, int, int] | None:
         """First open command (of a letter): (letter, order, sequence)."""
-        prefix = u64(number) + letter
-        cursor = txn.cursor(self._t.queue)
+        prefix = u64(number) + QUEUE + letter
+        cursor = txn.cursor(self._t.own)
         if cursor.set_range(prefix) and (key := cursor.key()).startswith(prefix):
-            return key[8:9], unu64(key[9:]), unu64(cursor.value())
+            return key[9:10], unu64(key[10:]), unu64(cursor.value())
         return None
 
     def _open(self, txn: Txn, number: int) -> list[tuple[int, int]]:
         """All open commands as (sequence, order), by sequence."""
-        prefix = u64(number)
-        cursor = txn.cursor(self._t.queue)
+        prefix = u64(number) + QUEUE
+        cursor = txn.cursor(self._t.own)
         found = []
         more = cursor.set_range(prefix)
         while more and (key := cursor.key()).startswith(prefix):
-            found.append((unu64(cursor.value()), unu64(key[9:])))
+            found.append((unu64(cursor.value()), unu64(key[10:])))
             more = cursor.next()
         return sorted(found)
 

@@ -3,6 +3,8 @@
 ``n`` is an enrollment number (u64, given at first mention of an id, so that keys stay short whatever the id), ``seq``
 a sequence number (u64, global, growing), ``ms`` a time in milliseconds since 1970 (u64). Integers are big-endian, so
 that the order of keys is the order of values.
+What belongs to one enrollment and changes with every report is in one table, `own`, under neighbouring keys: a commit
+then writes one leaf for it, where a table for each kind would write four.
 
 ==================  =============================  ===============================================  ==================
 table               key                            value                                            written
@@ -10,12 +12,12 @@ table               key                            value                        
 meta                name                           schema version, counters, organization           every enqueue
 ids                 id, or 0xff + its SHA-256      n                                                first mention
 enrollment          n                              JSON: id, facts, tokens, state                   check-in
-contact             n                              flags, kind, certificate, seen, idle mark        bind, NotNow, block
 serial, user        text, 0, n                     (empty)                                          check-in
 fingerprint         certificate SHA-256, n         (empty)                                          bind
-queue               n, state letter, order         seq; open commands only                          each state change
-uuid                n, group, hash of uuid, seq    state letter and order                           each state change
-command             n, seq                         JSON: the record                                 each state change
+own                 n, "a"                         flags, kind, certificate, seen, idle mark        each report, block
+own                 n, "c", seq                    JSON: the record of a command                    each state change
+own                 n, "q", state letter, order    seq; open commands only                          each state change
+own                 n, "u", group, uuid hash, seq  state letter and order                           each state change
 payload, report     seq                            property list as received                        enqueue / answer
 push                n                              due ms, JSON: token, magic, topic, last result   token update, push
 push_due            ms, n                          (empty)                                          schedule, push
@@ -39,10 +41,15 @@ from datetime import UTC, datetime
 from micromdm_py.protocol.enrollment import EnrollmentKind
 
 __all__ = [
+    "COMMAND",
+    "CONTACT",
     "KINDS",
     "NO_FINGERPRINT",
+    "QUEUE",
     "TABLES",
+    "UUID",
     "Contact",
+    "command_key",
     "from_ms",
     "id_key",
     "maybe_ms",
@@ -58,13 +65,10 @@ TABLES = (
     "meta",
     "ids",
     "enrollment",
-    "contact",
     "serial",
     "user",
     "fingerprint",
-    "queue",
-    "uuid",
-    "command",
+    "own",
     "payload",
     "report",
     "push",
@@ -82,8 +86,12 @@ TABLES = (
     "once_age",
 )
 
+CONTACT, COMMAND, QUEUE, UUID = b"a", b"c", b"q", b"u"
+"""Kinds of rows in `own`."""
+
 _U64 = struct.Struct(">Q")
 _PAIR = struct.Struct(">QQ")
+_COMMAND = struct.Struct(">QcQ")
 _CONTACT = struct.Struct(">BB32sQQ")
 
 NO_FINGERPRINT = bytes(32)
@@ -106,6 +114,11 @@ def unu64(data: bytes) -> int:
 def pair(first: int, second: int) -> bytes:
     """Two numbers as sixteen bytes that sort like the pair."""
     return _PAIR.pack(first, second)
+
+
+def command_key(number: int, sequence: int) -> bytes:
+    """Key of a command record."""
+    return _COMMAND.pack(number, COMMAND, sequence)
 
 
 def unpair(data: bytes) -> tuple[int, int]:
