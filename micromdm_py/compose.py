@@ -1,6 +1,7 @@
 """Putting the server together: the only module that names concrete classes."""
 
 import logging
+import random
 import secrets
 import threading
 import uuid
@@ -12,12 +13,13 @@ from typing import Any
 
 from micromdm_py import courier
 from micromdm_py.config import Config
-from micromdm_py.errors import NotConfigured, StartupError
+from micromdm_py.errors import StartupError
 from micromdm_py.http.app import AppRule, Services, create_app
 from micromdm_py.http.client_certificate import ClientCertificates
 from micromdm_py.http.proxy import ProxyHeaders, TrustedProxies
 from micromdm_py.http.request import RequestLog
 from micromdm_py.logs import line_writer
+from micromdm_py.net.apns import ApnsSender
 from micromdm_py.net.ddm import HttpDeclarative
 from micromdm_py.net.wakeup import Waker
 from micromdm_py.service.ca import CertificateAuthority, ChallengeRule, create_authority
@@ -28,6 +30,7 @@ from micromdm_py.service.declarative import Declarative
 from micromdm_py.service.devices import Devices
 from micromdm_py.service.enroll import Challenges, Enroll, ProfileRule
 from micromdm_py.service.identity import AcceptanceRule, Identities
+from micromdm_py.service.push import PushNow
 from micromdm_py.service.push_certificate import PushCertificates
 from micromdm_py.storage.base import Store
 from micromdm_py.storage.lmdb.store import LmdbStore, open_store
@@ -72,7 +75,7 @@ def run_courier(config: Config, stop: threading.Event) -> None:
     store = _open(config)
     settings = courier.CourierSettings(
         socket_path=_socket(config),
-        user_agent=f"micromdm/{VERSION}",
+        user_agent=_user_agent(),
         targets=config.webhook_targets,
         headers=config.webhook_headers,
         hmac_key=config.webhook_hmac_key.encode(),
@@ -141,7 +144,13 @@ def _services(config: Config, store: Store) -> Services:
         challenges=challenges,
         commands=Commands(store, strict=config.strict_commands, wake=wake, now=_now, make_uuid=_uuid),
         devices=Devices(store, _now),
-        push=_no_push,
+        push=PushNow(
+            store,
+            ApnsSender(config.apns_url, config.apns_ca_file, user_agent=_user_agent()),
+            slots,
+            clock=_now,
+            draw=random.random,
+        ),
         push_certificates=PushCertificates(store, store, wake=wake, now=_now),
         client_certificates=ClientCertificates(config.client_cert_header, trusted),
         proxy_headers=ProxyHeaders(trusted, enabled=config.http_proxy_headers),
@@ -172,16 +181,16 @@ def _rule(config: Config) -> AppRule:
     )
 
 
-def _no_push(api_id: str, expiration: int | None) -> str:
-    raise NotConfigured("no push certificate is stored")
-
-
 def _socket(config: Config) -> Path:
     return config.config_path / "courier.sock"
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _user_agent() -> str:
+    return f"micromdm/{VERSION}"
 
 
 def _uuid() -> str:
