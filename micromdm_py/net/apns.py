@@ -19,6 +19,8 @@ __all__ = ["ApnsSender", "AsyncApnsSender"]
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs whole URLs, and tokens are part of them
 
+Limits = dict[str, dict[str, float | None]]
+
 TIMEOUT_S = 20.0
 _KEEP_ALIVE_S = 600.0
 _ANSWER_BYTES = 16 << 10
@@ -172,7 +174,7 @@ class _Link:
 class _Maker:
     """Makes what both senders need."""
 
-    def __init__(self, url: str, ca_file: str, user_agent: str, limits: dict[str, object]) -> None:
+    def __init__(self, url: str, ca_file: str, user_agent: str, limits: Limits) -> None:
         self._url, self._ca_file, self._limits = httpx.URL(url), ca_file, limits
         self._headers = [(b"Host", self._url.netloc), (b"User-Agent", user_agent.encode())]
 

@@ -5,8 +5,8 @@ No network, no store and no clock in here; `service.outbox` brings them together
 * Events of one enrollment go one at a time, in order. Enrollments do not wait for each other; the oldest
   event that may go goes first.
 * The cursor passes an event when it is delivered, given up, not wanted, or *held*: kept in the receiver's
-  own list. A refused event is held at once, so that its tries are not forgotten. Any other is held only
-  when it stands in the way of many that are done, or of reading on.
+  own list. A refused event is held at once, so that its tries are not forgotten; one that waits for a time
+  when others after it are done; any other only when it stands in the way of many, or of reading on.
 * When nobody gets through (`backoff.Gate`) nothing is held: the cursor waits where it is.
 """
 
@@ -132,7 +132,7 @@ class Backlog:
         """The next event that may be sent, None when there is none at the moment."""
         if not self.ready(now):
             return None
-        line = self._lines.next_ready() or (self._lines.next_waiting() if self.gate.closed else None)
+        line = self._lines.least_tried() if self.gate.closed else self._lines.next_ready()
         if line is None or line.first is None:
             return None
         line.busy_since = now
@@ -152,7 +152,7 @@ class Backlog:
         changed = self.gate.answered()
         self._retry_unanswered(line)
         if result.verdict is Verdict.DELIVERED:
-            self._succeeded, self._error = True, ""
+            self._succeeded = True
             self._drop(line)
         else:
             self._refused(line, event, result.error, now)
@@ -310,17 +310,16 @@ class Backlog:
         if self.gate.closed:
             return
         self._cursor()
-        last_done = 0
-        if len(self._order) - len(self._events) >= MAX_AHEAD:
-            last_done = next(s for s in reversed(self._order) if s not in self._events)
+        done = len(self._order) - len(self._events)
+        last_done = next((s for s in reversed(self._order) if s not in self._events), 0) if done else 0
         full = not self.room()
-        for sequence in self._order if last_done or full else ():
+        for sequence in self._order if done or full else ():
             event = self._events.get(sequence)
             if event is None:
                 continue
             line = self._lines[event.enrollment_id]
             slow = line.due_at or (line.busy_since and now - line.busy_since > SLOW)
-            if sequence < last_done or (full and slow):
+            if (sequence < last_done and (line.due_at or done >= MAX_AHEAD)) or (full and slow):
                 self._hold_first(line)
 
     def _hold_first(self, line: Line) -> None:

@@ -104,11 +104,12 @@ class Lines:
                 return line
         return None
 
-    def next_waiting(self) -> Line | None:
-        """Take out the line that is due first, due or not."""
-        line = self._first_waiting()
+    def least_tried(self) -> Line | None:
+        """Take out the line with the fewest tries in vain, due or not; none that was refused and waits."""
+        free = (line for line in self._lines.values() if not line.busy_since)
+        able = (line for line in free if line.due_at is None or line.failures)
+        line = min(able, key=lambda line: (line.failures, line.first), default=None)
         if line:
-            heapq.heappop(self._later)
             line.due_at = None
         return line
 

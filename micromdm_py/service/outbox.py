@@ -76,6 +76,7 @@ class Delivering:
         self._fault: BaseException | None = None
         self._more = True  # there may be events in the outbox that were not read yet
         self._stopping = False
+        self._unwritten = False  # the store could not take the progress
         self._written_at = self._expired_at = clock()
 
     def wake(self) -> None:
@@ -109,10 +110,13 @@ class Delivering:
             now = self._clock()
             if now - self._expired_at >= _EXPIRE_EVERY:
                 await self._expire(backlog, now)
-            if self._settle_due(backlog, now):
+            if self._unwritten or self._settle_due(backlog, now):
                 await self._settle(backlog)
+            self._unwritten = False
         except StorageUnavailable as error:
-            _log.warning("webhook receiver %s: cannot write progress: %s", self._label, error)
+            if not self._unwritten:
+                _log.warning("webhook receiver %s: cannot write progress: %s", self._label, error)
+            self._unwritten = True
             return _PAUSE_FAULT_S  # nothing more is sent meanwhile: it could not be remembered
         self._start_work(backlog)
         return self._pause_s(backlog, self._clock())
