@@ -54,7 +54,7 @@ def run(
     Raises: StartupError and StoreInUse, with the line to show.
     """
     if not (build_app and run_courier and prepare):
-        from micromdm_py import compose  # only here: it imports everything
+        import micromdm_py.compose as compose  # only here: it imports everything
 
         build_app = build_app or compose.build_app
         run_courier = run_courier or compose.run_courier
