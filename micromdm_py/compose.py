@@ -58,6 +58,8 @@ def prepare(config: Config) -> bytes | None:
     store = _open(config)
     try:
         create_authority(store, _now())
+        for target in config.webhook_targets:
+            store.receiver(target.url)  # now, so that no event of the first moments lies before its beginning
     finally:
         store.close()
     return None

@@ -105,7 +105,12 @@ def _security_info(_: Mapping[str, object], facts: Facts) -> Answer:
 
 
 def _installed_applications(_: Mapping[str, object], facts: Facts) -> Answer:
-    safari = {"Identifier": "com.apple.Safari", "Name": "Safari", "ShortVersion": "18.1", "Version": "20619.2.8"}
+    safari = {
+        "Identifier": "com.apple.Safari",
+        "Name": "Safari",
+        "ShortVersion": "18.1",
+        "Version": "20619.2.8",
+    }
     return {"InstalledApplicationList": [safari]}
 
 

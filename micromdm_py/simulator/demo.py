@@ -153,17 +153,23 @@ class Demo:
         for number in range(DEVICES):
             device = await enroller.device(facts_of(number, seed=0))
             facts = device.facts
-            self._check(f"{facts.device_name} fetched the enrollment profile and got a certificate over SCEP", True)
+            self._check(
+                f"{facts.device_name} fetched the enrollment profile and got a certificate over SCEP", True
+            )
             await device.authenticate()
             await device.token_update(bytes([number]) * 32, f"demo-magic-{number}")
             devices.append(device)
             self.udids.append(facts.udid)
         listed = (await self._api(http, "POST", "/v1/devices", json={}))["devices"]
-        enrolled = {d["udid"] for d in listed if d["enrollment_status"]} if isinstance(listed, list) else set()
+        enrolled = (
+            {d["udid"] for d in listed if d["enrollment_status"]} if isinstance(listed, list) else set()
+        )
         self._check(f"the server lists {len(enrolled)} enrolled devices", enrolled == set(self.udids))
         return devices
 
-    async def _api(self, http: httpx.AsyncClient, method: str, path: str, **body: object) -> dict[str, object]:
+    async def _api(
+        self, http: httpx.AsyncClient, method: str, path: str, **body: object
+    ) -> dict[str, object]:
         auth = ("micromdm", API_KEY)
         answer = await http.request(method, f"{self._server.url}{path}", auth=auth, **body)  # type: ignore[arg-type]  # body is json or content
         if answer.status_code not in (200, 201):
@@ -192,7 +198,9 @@ class Demo:
 
     async def _waits(self, http: httpx.AsyncClient, device: SimulatedDevice, uuid_: str, what: str) -> None:
         waiting = await self._waiting(http, device)
-        self._check(f"{what} was posted for {device.facts.device_name} and waits in its queue", waiting == [uuid_])
+        self._check(
+            f"{what} was posted for {device.facts.device_name} and waits in its queue", waiting == [uuid_]
+        )
 
     async def _waiting(self, http: httpx.AsyncClient, device: SimulatedDevice) -> list[str]:
         commands = (await self._api(http, "GET", f"/v1/commands/{device.facts.udid}")).get("commands") or []

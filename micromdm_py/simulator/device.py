@@ -65,7 +65,12 @@ class Channel:
     def user(cls, udid: str, user_id: str, short_name: str, long_name: str = "") -> "Channel":
         """A user channel under a device."""
         return cls(
-            {"UDID": udid, "UserID": user_id, "UserShortName": short_name, "UserLongName": long_name or short_name}
+            {
+                "UDID": udid,
+                "UserID": user_id,
+                "UserShortName": short_name,
+                "UserLongName": long_name or short_name,
+            }
         )
 
     @classmethod
@@ -163,7 +168,9 @@ class SimulatedDevice:
 
     async def check_in(self, message_type: str, message: Mapping[str, object]) -> bytes:
         """Send a check-in message and return the reply's body. Raises: Refused."""
-        return await self.put(self._profile.checkin_url, {"MessageType": message_type, **message}, message_type)
+        return await self.put(
+            self._profile.checkin_url, {"MessageType": message_type, **message}, message_type
+        )
 
     # --- connect ---
 

@@ -76,7 +76,9 @@ class Enroller:
         """Get a certificate over SCEP as the profile says. Raises: UpstreamFailed, MalformedRequest."""
         if self._authority is None:
             await self._get("GET", f"{profile.scep_url}?operation=GetCACaps")
-            self._authority = load_certificate(await self._get("GET", f"{profile.scep_url}?operation=GetCACert"))
+            self._authority = load_certificate(
+                await self._get("GET", f"{profile.scep_url}?operation=GetCACert")
+            )
         key = self._keys.take()
         subject = dict(profile.subject)
         name = subject.get("CN", "").replace("%ComputerName%", facts.device_name)[:64] or facts.serial_number
@@ -97,7 +99,9 @@ class Enroller:
         answer = await self._get("POST", url, content=message, headers=headers)
         reply = parse_reply(answer, key, sender, self._authority)
         if reply.status is not PkiStatus.SUCCESS or reply.certificate is None:
-            raise UpstreamFailed(f"SCEP: {reply.status.name} {reply.fail_info.name if reply.fail_info else ''}")
+            raise UpstreamFailed(
+                f"SCEP: {reply.status.name} {reply.fail_info.name if reply.fail_info else ''}"
+            )
         return DeviceIdentity(key, load_certificate(reply.certificate))
 
     async def _get(

@@ -76,6 +76,10 @@ class Summary:
         return lines
 
 
+def _runs(plan: Plan) -> int:
+    return max(plan.devices, int(plan.connect_rate * plan.duration_s))
+
+
 def percentile(values: list[float], percent: float) -> float:
     """The value below which `percent` of the values lie (nearest rank); 0 for none."""
     if not values:
@@ -112,14 +116,10 @@ class Fleet:
         self._refused: set[tuple[str, str]] = set()
         self.devices: list[SimulatedDevice] = []
 
-    @property
-    def steps(self) -> int:
+    @staticmethod
+    def steps_of(plan: Plan) -> int:
         """How often `progress` will be called: once per device and once per run of connects."""
-        return self._plan.devices + self._runs()
-
-    def _runs(self) -> int:
-        plan = self._plan
-        return max(plan.devices, int(plan.connect_rate * plan.duration_s))
+        return plan.devices + _runs(plan)
 
     async def run(self) -> Summary:
         """Enrol the fleet, then let it connect."""
@@ -147,7 +147,7 @@ class Fleet:
         """Runs of connects, spread evenly over the devices and, with a rate, over time."""
         begin, rate = self._clock(), self._plan.connect_rate
         running: set[asyncio.Task[None]] = set()
-        for number in range(self._runs()):
+        for number in range(_runs(self._plan)):
             if rate and (wait := begin + number / rate - self._clock()) > 0:
                 await asyncio.sleep(wait)
             await self._slots.acquire()
@@ -185,7 +185,7 @@ class Fleet:
         try:
             result = await step
         except (Refused, MdmError, httpx.HTTPError) as fault:
-            self.summary.failures[f"{name}: {fault or type(fault).__name__}"] += 1
+            self.summary.failures[f"{name}: {str(fault) or type(fault).__name__}"] += 1
             return None
         self.summary.latencies_s.setdefault(name, []).append(self._clock() - begin)
         return result

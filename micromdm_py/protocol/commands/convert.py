@@ -16,7 +16,7 @@ from micromdm_py.protocol.jsonbody import read_object
 from micromdm_py.protocol.jsonreply import base64_text
 from micromdm_py.protocol.plist import dumps_compact
 
-__all__ = ["Findings", "NewCommand", "convert_json"]
+__all__ = ["Findings", "NewCommand", "convert_fields", "convert_json"]
 
 Json = Any  # a JSON value
 Value = Any  # a property list value
@@ -90,6 +90,11 @@ def convert_json(body: bytes, *, strict: bool, make_uuid: Callable[[], str]) -> 
     return NewCommand(envelope["udid"], uuid, kind, payload, echo, tuple(findings.unknown))
 
 
+def convert_fields(given: dict[str, Json], keys: Keys, findings: Findings) -> dict[str, Value]:
+    """Convert the fields of a command to the keys of its property list. Raises: MalformedField."""
+    return _dictionary(given, keys, "", findings)[0]
+
+
 def _take_envelope(fields: dict[str, Json]) -> dict[str, str]:
     """Take the three fields that are not the command's out of a body; the last of several spellings counts."""
     found = {"udid": "", "request_type": "", "command_uuid": ""}
@@ -140,7 +145,9 @@ def _one(
 ) -> None:
     """Convert one member into `values` and `echo`, or leave it out when it is empty and empty ones are."""
     value, shown = _value(key, given, path, findings)
-    leave_out = value is None or (key.empty == "omit" and is_empty(value)) or (key.type == "digits" and value == "")
+    leave_out = (
+        value is None or (key.empty == "omit" and is_empty(value)) or (key.type == "digits" and value == "")
+    )
     if leave_out:
         values.pop(key.name, None)
         echo.pop(key.lead, None)

@@ -110,7 +110,9 @@ def setting_items() -> Mapping[str, Keys]:
     return found.variants
 
 
-def _keys(rows: Iterable[Row], habits: Iterable[Row], *, settings: bool = False, opened: bool = False) -> Keys:
+def _keys(
+    rows: Iterable[Row], habits: Iterable[Row], *, settings: bool = False, opened: bool = False
+) -> Keys:
     """Merge rows of Apple's schema with MicroMDM's habits; keys only MicroMDM knows come last."""
     known = {row["plist"]: row for row in habits}
     found = []
@@ -137,7 +139,10 @@ def _key(row: Row, habit: Row | None, *, settings: bool = False, opened: bool = 
     is_open = name in _OPEN and "subkeys" in row
     item = None
     if "items" in row:
-        item = _key({**row["items"], "json": lead}, {**(habit or {}), "json": lead, "empty": "given"} if habit else None)
+        item = _key(
+            {**row["items"], "json": lead},
+            {**(habit or {}), "json": lead, "empty": "given"} if habit else None,
+        )
     subkeys = None
     if "subkeys" in row and kind != "any":
         subkeys = _keys(row["subkeys"], inner, settings=settings, opened=is_open)

@@ -114,7 +114,10 @@ def _rotate_file_vault_key(command: Command) -> Iterator[Fault]:
             yield "new_certificate", "is required for an institutional key"
         export = ("PrivateKeyExport", "PrivateKeyExportPassword")
         if "Password" not in unlock and not all(name in unlock for name in export):
-            yield "filevault_unlock", "must hold password, or private_key_export with private_key_export_password"
+            yield (
+                "filevault_unlock",
+                "must hold password, or private_key_export with private_key_export_password",
+            )
 
 
 def _schedule_os_update(command: Command) -> Iterator[Fault]:

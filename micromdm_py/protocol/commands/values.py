@@ -78,7 +78,14 @@ SCALARS: dict[str, Callable[[str, Json], Value]] = {
 }
 """Readers of (path of the field, JSON value); each raises MalformedField."""
 
-_ZERO: dict[str, Value] = {"string": "", "boolean": False, "integer": 0, "data": b"", "array": (), "dictionary": {}}
+_ZERO: dict[str, Value] = {
+    "string": "",
+    "boolean": False,
+    "integer": 0,
+    "data": b"",
+    "array": (),
+    "dictionary": {},
+}
 
 
 def zero(kind: str) -> Value:
