@@ -1,9 +1,10 @@
 """``run``: the server from its configuration."""
 
+import importlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from micromdm_py.server.exchange import WsgiApp
 from micromdm_py.server.limits import Limits
@@ -53,10 +54,15 @@ def run(
     Returns: the exit status.
     Raises: StartupError and StoreInUse, with the line to show.
     """
-    if not (build_app and run_courier and prepare):
-        import micromdm_py.compose as compose  # only here: it imports everything
+    bound = _Bound(
+        config,
+        build_app or cast(Callable[[C], WsgiApp], _composed("build_app")),
+        run_courier or cast(Callable[[C, threading.Event], None], _composed("run_courier")),
+        prepare or cast(Callable[[C], bytes | None], _composed("prepare")),
+    )
+    return run_parts(config, bound, limits)
 
-        build_app = build_app or compose.build_app
-        run_courier = run_courier or compose.run_courier
-        prepare = prepare or compose.prepare
-    return run_parts(config, _Bound(config, build_app, run_courier, prepare), limits)
+
+def _composed(name: str) -> object:
+    """Take a function of compose, which is imported only when it is needed: it imports everything."""
+    return getattr(importlib.import_module("micromdm_py.compose"), name)
