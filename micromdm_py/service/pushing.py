@@ -54,7 +54,7 @@ class Pushing:
         self._book, self._send, self._blocking = book, send, blocking
         self._clock, self._draw, self._limits = clock, draw, limits or PushLimits()
         self._gate = Gate(NOBODY, draw)
-        self._locked_out: PushCertificate | None = None
+        self._failed_with: PushCertificate | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}  # by enrollment
         self._changed = asyncio.Event()
         self._fault: BaseException | None = None
@@ -99,13 +99,13 @@ class Pushing:
         return self._pause_s(now, next_at)
 
     async def _watch_certificate(self) -> None:
-        """Begin afresh when the certificate that was refused has been replaced."""
-        refused = self._locked_out
-        if refused is None:
+        """Begin afresh when nobody is served and the certificate, which may be the cause, was replaced."""
+        failed = self._failed_with
+        if failed is None or not self._gate.closed:
             return
-        found = await self._find({refused.topic})
-        if found and found[refused.topic] != refused:
-            self._locked_out = None
+        found = await self._find({failed.topic})
+        if found and found[failed.topic] != failed:
+            self._failed_with = None
             self._gate.answered()
 
     async def _find(self, topics: set[str]) -> dict[str, PushCertificate] | None:
@@ -174,16 +174,17 @@ class Pushing:
     def _judge(self, enrollment_id: str, certificate: PushCertificate, reply: PushReply) -> None:
         """Draw the conclusions that concern all pushes."""
         now = self._clock()
-        if reply.fate is Fate.LOCKED_OUT:
-            if self._locked_out is None:
-                _log.error("APNs refuses the push certificate of %s: %s", certificate.topic, reply.reason)
-            self._locked_out = certificate
-            self._gate.failed(enrollment_id, now, reply.retry_after_s, for_all=True)
-        elif reply.fate is Fate.DOWN:
-            if self._gate.failed(enrollment_id, now, reply.retry_after_s):
-                _log.warning("APNs does not serve us: %s", reply.reason)
+        locked_out = reply.fate is Fate.LOCKED_OUT
+        if locked_out or reply.fate is Fate.DOWN:
+            self._failed_with = certificate
+            if self._gate.failed(enrollment_id, now, reply.retry_after_s, for_all=locked_out):
+                what = (
+                    f"refuses the push certificate of {certificate.topic}"
+                    if locked_out
+                    else "does not serve us"
+                )
+                _log.error("APNs %s: %s", what, reply.reason)
         else:
-            self._locked_out = None
             if self._gate.answered():
                 _log.info("APNs serves us again")
             if reply.fate is not Fate.ACCEPTED:

@@ -66,7 +66,12 @@ class Authority:
 def push_certificate(topic: str, stored_at: datetime | None = None) -> PushCertificate:
     """A self-signed push certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(USER_ID, topic), x509.NameAttribute(NameOID.COMMON_NAME, "push")])
+    name = x509.Name(
+        [
+            x509.NameAttribute(USER_ID, topic),
+            x509.NameAttribute(NameOID.COMMON_NAME, f"push {x509.random_serial_number():x}"[:40]),
+        ]
+    )
     made = _builder(name, name, key).sign(key, hashes.SHA256())
     pem = made.public_bytes(serialization.Encoding.PEM)
     return PushCertificate(topic, pem, _key_pem(key), stored_at or datetime(2026, 11, 1, tzinfo=UTC))

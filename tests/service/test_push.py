@@ -267,6 +267,24 @@ def test_a_refused_certificate_stops_all_pushes_until_there_is_another(store: St
     play(store, story, limits)
 
 
+def test_another_certificate_ends_the_wait_for_an_apns_that_serves_nobody(store: Store) -> None:
+    store.store_push_certificate(CERTIFICATE)
+
+    async def story(bench: Bench) -> None:
+        bench.apns.usual = DOWN
+        bench.ask("A", "B", "C")
+        await bench.run()
+        bench.apns.usual = ACCEPTED
+        bench.ask("D")
+        await bench.run()
+        assert "D" not in bench.apns.names
+        store.store_push_certificate(OTHER)
+        await bench.run()
+        assert bench.apns.names[-1] == "D"
+
+    play(store, story)
+
+
 def test_no_more_than_so_many_at_once_and_in_a_second(store: Store) -> None:
     store.store_push_certificate(CERTIFICATE)
 
