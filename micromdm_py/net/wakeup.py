@@ -33,9 +33,20 @@ class Waker:
     def _sender(self) -> socket.socket:
         # One socket for each process: a child of a fork makes its own.
         if self._socket is None or self._owner != os.getpid():
+            self.close()
             sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
             self._socket, self._owner = sender, os.getpid()
         return self._socket
+
+    def close(self) -> None:
+        """Close the socket; a later call opens another."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def __del__(self) -> None:
+        """Close the socket: nobody has to remember it."""
+        self.close()
 
 
 def listen(path: Path) -> socket.socket:

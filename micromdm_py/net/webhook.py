@@ -102,7 +102,7 @@ class WebhookSender:
             # A kept connection may be closed by the receiver just when we use it: that is no fault of its.
             if not slot.used:
                 return _fault(fault)
-        except httpx.TransportError as fault:
+        except (httpx.TransportError, OSError, ValueError) as fault:  # some faults of TLS and names stay raw
             return _fault(fault)
         finally:
             slot.used = True
@@ -207,7 +207,7 @@ def _origin(url: httpx.URL) -> Origin:
     return url.scheme, url.host, url.port
 
 
-def _fault(fault: httpx.TransportError) -> DeliveryResult:
+def _fault(fault: Exception) -> DeliveryResult:
     text = str(fault)[:200] if isinstance(fault, httpx.ConnectError) else ""
     name = type(fault).__name__
     return DeliveryResult(Verdict.UNREACHABLE, f"{name}: {text}" if text else name)
