@@ -65,7 +65,9 @@ def prepare(config: Config) -> bytes | None:
     return None
 
 
-def build_app(config: Config) -> Any:  # a falcon.App of any request class; with `close`, as the worker wants it
+def build_app(
+    config: Config,
+) -> Any:  # a falcon.App of any request class; with `close`, as the worker wants it
     """Build the WSGI application; called in each web worker, which so opens the store for itself."""
     store = _open(config)
     log = RequestLog(_request_id, line_writer(config))
@@ -138,9 +140,7 @@ def _services(config: Config, store: Store) -> Services:
             now=_now,
             make_uuid=_uuid,
         ),
-        connect=Connect(
-            store, identities, wants_events=wants_events, wake=wake, now=_now, make_uuid=_uuid
-        ),
+        connect=Connect(store, identities, wants_events=wants_events, wake=wake, now=_now, make_uuid=_uuid),
         enroll=Enroll(store, _profile_rule(config), challenges, _uuid),
         authority=authority,
         challenges=challenges,

@@ -88,7 +88,7 @@ class Config:
     client_cert_header: str = setting("", "header in which a trusted proxy passes on the client certificate")
     max_body_bytes: int = setting(64 << 20, "largest request body", unit="bytes", between=(1, 1 << 40))
     workers: int = setting(0, "web processes; 0 for one per core", between=(0, 1024))
-    threads: int = setting(32, "most threads of a web process", between=(1, 4096))
+    threads: int = setting(512, "most threads of a web process", between=(1, 4096))
     store_size_gib: int = setting(64, "largest size of the store", unit="GiB", between=(1, 1 << 20))
     homepage: bool = setting(True, "answer / with a page", env="MICROMDM_HTTP_HOMEPAGE")
     filerepo: str = setting("", "folder of packages and manifests", env="MICROMDM_FILE_REPO", later=True)

@@ -56,7 +56,7 @@ OWN = {
     "-scep-challenge": "micromdm",
     "-store-size-gib": 64,
     "-strict-commands": False,
-    "-threads": 32,
+    "-threads": 512,
     "-trusted-proxies": "127.0.0.0/8,::1/128",
     "-webhook-header": (),
     "-webhook-hmac-key": "",

@@ -20,9 +20,10 @@ __all__ = ["command"]
 def command(uuid: str, request_type: str | None, words: tuple[str, ...]) -> int:
     """Write a command as an XML property list to standard output.
 
-    REQUEST_TYPE [KEY=VALUE ...]: without a request type, lists them all. Keys are named as in the JSON API or as in
-    the property list; dots lead into dictionaries (return_to_service.enabled=true), numbers into lists of them
-    (settings.0.item=DeviceName); repeat the key of a list (queries=UDID queries=OSVersion). Data is base64 or @FILE.
+    REQUEST_TYPE [KEY=VALUE ...]: without a request type, lists them all. Keys are named as in the JSON API
+    or as in the property list; dots lead into dictionaries (return_to_service.enabled=true), numbers into
+    lists of them (settings.0.item=DeviceName); repeat the key of a list (queries=UDID queries=OSVersion).
+    Data is base64 or @FILE.
     """
     if request_type is None:
         click.echo("\n".join(sorted(request_types())))

@@ -1,4 +1,7 @@
-"""The API key: HTTP Basic, user `micromdm`, compared in constant time, before anything of the body is read."""
+"""The API key.
+
+HTTP Basic, user `micromdm`, compared in constant time, before anything of the body is read.
+"""
 
 import base64
 import binascii

@@ -24,7 +24,8 @@ API = {
     e.StorageUnavailable: 503,
 }
 DEVICE = {
-    # Never 400 or 403, and 401 for a blocked device alone: a device that reads one of them may drop its enrollment.
+    # Never 400 or 403, and 401 for a blocked device alone: a device that reads one of them may drop its
+    # enrollment.
     e.Unenroll: 401,
     e.UserChannelDeclined: 410,
     e.TooLarge: 413,
@@ -92,7 +93,9 @@ def _http_error(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPEr
     resp.set_header("X-Content-Type-Options", "nosniff")
 
 
-def _http_status(req: falcon.Request, resp: falcon.Response, status: falcon.HTTPStatus, _params: object) -> None:
+def _http_status(
+    req: falcon.Request, resp: falcon.Response, status: falcon.HTTPStatus, _params: object
+) -> None:
     _answer(resp, status.status_code, b"")
 
 

@@ -16,8 +16,10 @@ HOME = b"""<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Device management</title>
 <style>
-body { font: 1.1rem/1.5 system-ui, sans-serif; max-width: 34rem; margin: 15vh auto; padding: 0 1rem; color: #1d1d1f }
-a { display: inline-block; padding: .6rem 1.2rem; border-radius: .5rem; background: #0058b0; color: #fff }
+body { font: 1.1rem/1.5 system-ui, sans-serif; max-width: 34rem; margin: 15vh auto; padding: 0 1rem;
+  color: #1d1d1f }
+a { display: inline-block; padding: .6rem 1.2rem; border-radius: .5rem; background: #0058b0;
+  color: #fff }
 a:focus-visible { outline: 3px solid #7ab8ff; outline-offset: 2px }
 @media (prefers-color-scheme: dark) { body { background: #1d1d1f; color: #f5f5f7 } }
 </style>
@@ -25,7 +27,8 @@ a:focus-visible { outline: 3px solid #7ab8ff; outline-offset: 2px }
 <body>
 <main>
 <h1>Device management</h1>
-<p>Open this page on the device that shall be managed, then download the profile and install it in the settings.</p>
+<p>Open this page on the device that shall be managed, then download the profile and install it
+in the settings.</p>
 <p><a href="mdm/enroll">Download the enrollment profile</a></p>
 </main>
 </body>

@@ -43,8 +43,9 @@ class RequestLog:
         env, name = req.env, request_id_of(req)
         resp.set_header("X-Request-Id", name)
         self._write(
-            f"level=info component=http request_id={name} transport=http method={quoted(env['REQUEST_METHOD'])}"
-            f" status={resp.status_code} proto={env.get('SERVER_PROTOCOL', '')} host={env.get('REMOTE_ADDR', '')}"
+            f"level=info component=http request_id={name} transport=http"
+            f" method={quoted(env['REQUEST_METHOD'])} status={resp.status_code}"
+            f" proto={env.get('SERVER_PROTOCOL', '')} host={env.get('REMOTE_ADDR', '')}"
             f" user_agent={quoted(env.get('HTTP_USER_AGENT', ''))} path={quoted(path_of(req))}"
         )
         request_id.set("")

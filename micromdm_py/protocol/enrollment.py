@@ -1,8 +1,9 @@
 """Enrollments: which managed channel a device message belongs to.
 
-An enrollment is one managed channel. Its id is the UDID of a device, the EnrollmentID of a User Enrollment, or one
-of these followed by ``:`` and the user for a user channel. The bare UserID of a message is never an id of its own:
-it counts only together with the UDID it came with, so that nobody can name another device's channel.
+An enrollment is one managed channel. Its id is the UDID of a device, the EnrollmentID of a User Enrollment,
+or one of these followed by ``:`` and the user for a user channel. The bare UserID of a message is never an
+id of its own: it counts only together with the UDID it came with, so that nobody can name another device's
+channel.
 
 Source: Apple, "Check-in" messages; the id form is NanoMDM's.
 """

@@ -1,4 +1,7 @@
-"""JSON request bodies, read as MicroMDM's decoder does: keys without regard to letter case, the last duplicate wins."""
+"""JSON request bodies, read as MicroMDM's decoder does.
+
+Keys without regard to letter case, the last duplicate wins.
+"""
 
 import json
 from collections.abc import Mapping
@@ -41,7 +44,9 @@ def read_object(body: bytes, *, trailing: Literal["refuse", "ignore"]) -> dict[s
 
 
 def field(found: Mapping[str, Json], name: str, kind: type[T]) -> T | None:
-    """A field by its name, exact spelling first, then without regard to letter case; None when absent or null.
+    """A field by its name, exact spelling first, then without regard to letter case.
+
+    None when absent or null.
 
     Raises: MalformedField in the caller's spelling when the value has another type.
     """

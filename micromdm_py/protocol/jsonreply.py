@@ -1,4 +1,7 @@
-"""JSON replies in the form of MicroMDM: two spaces of indent, a final newline, ``<``, ``>`` and ``&`` escaped."""
+"""JSON replies in the form of MicroMDM.
+
+Two spaces of indent, a final newline, ``<``, ``>`` and ``&`` escaped.
+"""
 
 import base64
 import json

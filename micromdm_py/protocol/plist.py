@@ -1,8 +1,9 @@
 """Property lists from strangers: read with limits, written compactly.
 
-`plistlib` does the reading. Around it stand the limits it lacks: no declared entities (they can grow without end), a
-bound on nesting, and one error type. `parse_flat` is a strict short cut for the small flat documents that devices send
-with every connect; whatever it does not recognise at once it leaves to `plistlib`.
+`plistlib` does the reading. Around it stand the limits it lacks: no declared entities (they can grow
+without end), a bound on nesting, and one error type. `parse_flat` is a strict short cut for the small flat
+documents that devices send with every connect; whatever it does not recognise at once it leaves to
+`plistlib`.
 """
 
 import binascii
@@ -33,15 +34,22 @@ def loads(data: bytes, *, trailing: bool = True) -> dict[str, Value]:
 
     Args:
         data: XML (declaration and document type may be missing) or binary.
-        trailing: accept bytes after the closing tag, as MicroMDM does for device messages; when false, only white
-            space and comments may follow.
+        trailing: accept bytes after the closing tag, as MicroMDM does for device messages; when false, only
+            white space and comments may follow.
     Raises: MalformedRequest, whatever is wrong.
     """
     try:
         value = _binary(data) if data.startswith(_BINARY) else _xml(data, trailing)
     except MalformedRequest:
         raise
-    except (ExpatError, plistlib.InvalidFileException, ValueError, TypeError, LookupError, OverflowError) as fault:
+    except (
+        ExpatError,
+        plistlib.InvalidFileException,
+        ValueError,
+        TypeError,
+        LookupError,
+        OverflowError,
+    ) as fault:
         raise MalformedRequest(f"not a property list: {fault}") from None
     except (AttributeError, RecursionError, MemoryError, binascii.Error):
         # what plistlib lets through for documents that no property list writer makes
@@ -82,7 +90,10 @@ def _check_depth(data: bytes) -> None:
 
 
 def _binary(data: bytes) -> Value:
-    """Read a binary property list; shared objects may make a small file a huge tree, so the tree is bounded too."""
+    """Read a binary property list.
+
+    Shared objects may make a small file a huge tree, so the tree is bounded too.
+    """
     value = plistlib.loads(data, fmt=plistlib.FMT_BINARY)
     budget = len(data) + 1024
     stack = [(value, 1)]
@@ -102,7 +113,8 @@ def _binary(data: bytes) -> Value:
 
 _HEAD = re.compile(
     rb'\A(?:<\?xml version="1\.0" encoding="(?:UTF-8|utf-8)"\?>[ \t\r\n]*)?'
-    rb'(?:<!DOCTYPE plist PUBLIC "-//Apple(?: Computer)?//DTD PLIST 1\.0//EN" "[\x21\x23-\x3b\x3d\x3f-\x7e]*">[ \t\r\n]*)?'
+    rb'(?:<!DOCTYPE plist PUBLIC "-//Apple(?: Computer)?//DTD PLIST 1\.0//EN" '
+    rb'"[\x21\x23-\x3b\x3d\x3f-\x7e]*">[ \t\r\n]*)?'
     rb'<plist version="1\.0">[ \t\r\n]*<dict>[ \t\r\n]*'
 )
 _PLAIN = rb"[\t\n\x20-\x25\x27-\x3b\x3d\x3f-\x7e]*+"
@@ -116,7 +128,9 @@ _PAIR = re.compile(
     rb"(?:<string>(" + _PLAIN + rb")</string>|<(true|false)/>|<integer>(-?[0-9]{1,18})</integer>"
     rb"|<string/>|(<dict>|<array>))[ \t\r\n]*+"
 )
-_DICT_RUN = re.compile(rb"(?:" + _KEY + _SCALAR + rb")*+(?:(" + _KEY + rb")?+(<dict>|<array>|</dict>)[ \t\r\n]*+)")
+_DICT_RUN = re.compile(
+    rb"(?:" + _KEY + _SCALAR + rb")*+(?:(" + _KEY + rb")?+(<dict>|<array>|</dict>)[ \t\r\n]*+)"
+)
 _ARRAY_RUN = re.compile(rb"(?:" + _SCALAR + rb")*+(?:()(<dict>|<array>|</array>)[ \t\r\n]*+)")
 _TAIL = re.compile(rb"</dict>[ \t\r\n]*</plist>")
 
@@ -124,11 +138,12 @@ _TAIL = re.compile(rb"</dict>[ \t\r\n]*</plist>")
 def parse_flat(data: bytes) -> dict[str, Value] | None:
     """Read the plain values of a plain document: ASCII strings, booleans and integers at the top.
 
-    Arrays and dictionaries are checked to be well formed and come out empty: what a server needs of a report is at
+    Arrays and dictionaries are checked to be well formed and come out empty: what a server needs of a
+        report is at
     the top, and the report itself is kept as received.
 
-    Returns: what `loads` gives but for the empty containers, or None for a document that is not so plain; then
-        `loads` has to look.
+    Returns: what `loads` gives but for the empty containers, or None for a document that is not so plain;
+        then `loads` has to look.
     """
     head = _HEAD.match(data)
     if head is None:

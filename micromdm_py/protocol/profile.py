@@ -1,6 +1,7 @@
 """Profiles that the server hands out for enrollment.
 
-Source: Apple, "Deploying MDM enrollment profiles"; texts, identifiers and keys are the ones MicroMDM's users know.
+Source: Apple, "Deploying MDM enrollment profiles"; texts, identifiers and keys are the ones MicroMDM's
+users know.
 """
 
 from collections.abc import Callable

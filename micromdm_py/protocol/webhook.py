@@ -1,6 +1,7 @@
 """Webhook events: the JSON documents MicroMDM's receivers know.
 
-Two spaces of indent, fixed key order, no final newline; ``<``, ``>`` and ``&`` escaped as MicroMDM's encoder does.
+Two spaces of indent, fixed key order, no final newline; ``<``, ``>`` and ``&`` escaped as MicroMDM's
+encoder does.
 """
 
 import json

@@ -117,7 +117,9 @@ class CertificateAuthority:
         now = self._now()
 
         def make(serial: int) -> bytes:
-            return issue_certificate(request.csr, key, authority, serial, now - BACKDATE, now + self._validity)
+            return issue_certificate(
+                request.csr, key, authority, serial, now - BACKDATE, now + self._validity
+            )
 
         leaf = self._depot.issue(make, request.signer.common_name, at=now)
         logger.info("issued certificate %d", load_certificate(leaf).serial)

@@ -85,7 +85,9 @@ class CheckInService:
         topic = f"mdm.{type(message).__name__}"
         return checkin_event(topic, message.enrollment, params, body, event_id=self._make_uuid(), at=at)
 
-    def _store_message(self, message: CheckIn, identity: Identity, event: Event | None, at: datetime) -> bytes:
+    def _store_message(
+        self, message: CheckIn, identity: Identity, event: Event | None, at: datetime
+    ) -> bytes:
         if isinstance(message, Authenticate):
             self._authenticate(message, identity, event, at)
         elif isinstance(message, TokenUpdate):
@@ -104,7 +106,10 @@ class CheckInService:
     ) -> None:
         rebound = None
         if event is not None:
-            inside = {"enrollment_id": message.enrollment.enrollment_id, "fingerprint": identity.fingerprint.hex()}
+            inside = {
+                "enrollment_id": message.enrollment.enrollment_id,
+                "fingerprint": identity.fingerprint.hex(),
+            }
             rebound = server_event(REBOUND, inside, event_id=self._make_uuid(), at=at)
         if self._store.authenticate(message, identity, event, rebound, at=at):
             logger.warning("%s is bound to a new certificate", message.enrollment.enrollment_id)

@@ -77,7 +77,10 @@ class Commands:
         return reply
 
     def waiting(self, api_id: str) -> bytes:
-        """The commands that wait for an enrollment, as a reply; `{}` when there are none. Raises: Conflict."""
+        """The commands that wait for an enrollment, as a reply; `{}` when there are none.
+
+        Raises: Conflict.
+        """
         found = self._queue.waiting(check_api_id("udid", api_id))
         listed = [{"uuid": one.command_uuid, "payload": base64_text(one.payload)} for one in found]
         return json_reply({"commands": listed} if listed else {})

@@ -75,7 +75,10 @@ class Connect:
         return served.payload
 
     def _undecodable(self, body: bytes, identity: Identity, fault: MalformedRequest, at: datetime) -> bytes:
-        """Refuse a report nobody can read; when it comes again and again, put it aside and let the device go on."""
+        """Refuse a report nobody can read.
+
+        When it comes again and again, put it aside and let the device go on.
+        """
         fingerprint = identity.fingerprint.hex()
         event = None
         if self._wants_events:

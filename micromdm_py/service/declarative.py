@@ -1,6 +1,7 @@
 """Declarative management: pass a device's request on to the service that `-dm` names.
 
-The Endpoint comes from the device; it may only choose something below the configured URL, never another place.
+The Endpoint comes from the device; it may only choose something below the configured URL, never another
+place.
 """
 
 import re
@@ -32,7 +33,10 @@ class DeclarativeUpstream(Protocol):
     """The way to the service."""
 
     def send(self, method: str, url: str, enrollment_id: str, data: bytes) -> UpstreamReply:
-        """Send one request with the header X-Enrollment-ID. Raises: UpstreamFailed when there is no answer."""
+        """Send one request with the header X-Enrollment-ID.
+
+        Raises: UpstreamFailed when there is no answer.
+        """
         ...
 
 

@@ -27,8 +27,8 @@ class Devices:
         """The device records that match the filter in the body.
 
         Args:
-            body: JSON with `filter_serial`, `filter_udid` (any of; both must match when both are given), `page`
-                (from 0) and `per_page` (0: all), at the top or inside `Opts`.
+            body: JSON with `filter_serial`, `filter_udid` (any of; both must match when both are given),
+                `page` (from 0) and `per_page` (0: all), at the top or inside `Opts`.
         Raises: MalformedField.
         """
         found = read_object(body, trailing="ignore")
@@ -43,7 +43,9 @@ class Devices:
             size or None,
         )
         listed = [_shown(record) for record in self._store.devices(wanted)]
-        return json_reply({"devices": listed or None})  # null, as MicroMDM: its Go clients and scripts know it
+        return json_reply(
+            {"devices": listed or None}
+        )  # null, as MicroMDM: its Go clients and scripts know it
 
     def remove(self, body: bytes, *, purge: bool) -> bytes:
         """Delete device records by id or serial number: all or none.

@@ -25,7 +25,9 @@ class _Store(Depot, PushBook, Protocol):
 class Challenges:
     """Makes one-time SCEP challenges."""
 
-    def __init__(self, depot: Depot, *, random_bytes: Callable[[int], bytes], now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, depot: Depot, *, random_bytes: Callable[[int], bytes], now: Callable[[], datetime]
+    ) -> None:
         """Keep the hashes of new challenges in `depot`."""
         self._depot, self._random_bytes, self._now = depot, random_bytes, now
 
@@ -79,6 +81,8 @@ class Enroll:
             return self._store.push_certificate().topic
         except NotConfigured:
             if not self._warned:
-                logger.warning("enrollment profile handed out without a push topic: upload a push certificate")
+                logger.warning(
+                    "enrollment profile handed out without a push topic: upload a push certificate"
+                )
                 self._warned = True
             return ""

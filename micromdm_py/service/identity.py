@@ -63,7 +63,10 @@ class Identities:
         return self._identity(certificate)
 
     def _look_up(self, certificate: Certificate) -> Identity:
-        """The identity of an issued certificate; an exception is not remembered, as it may be issued later."""
+        """The identity of an issued certificate.
+
+        An exception is not remembered, as it may be issued later.
+        """
         identity = self._identity(certificate)
         if not self._depot.is_issued(identity.fingerprint):
             raise SignatureInvalid("device certificate was not issued here")
@@ -74,4 +77,6 @@ class Identities:
 
     def _is_ours(self, certificate: Certificate) -> bool:
         now = self._now()
-        return certificate.not_before <= now <= certificate.not_after and issued_by(certificate, self._authority())
+        return certificate.not_before <= now <= certificate.not_after and issued_by(
+            certificate, self._authority()
+        )

@@ -27,7 +27,12 @@ class PushCertificates:
     """What an administrator does with the push certificate; replies are JSON documents in bytes."""
 
     def __init__(
-        self, book: PushBook, enrollments: Enrollments, *, wake: Callable[[], None], now: Callable[[], datetime]
+        self,
+        book: PushBook,
+        enrollments: Enrollments,
+        *,
+        wake: Callable[[], None],
+        now: Callable[[], datetime],
     ) -> None:
         """Work on the store; `wake` tells the courier to use a new certificate at once."""
         self._book, self._enrollments, self._wake, self._now = book, enrollments, wake, now
@@ -64,8 +69,8 @@ class PushCertificates:
         if others:
             known = ", ".join(f"{count} with {name}" for name, count in sorted(others.items()))
             raise Conflict(
-                f"the topic of this certificate is {topic}, but devices are enrolled with another ({known}); they "
-                "could not be pushed any more. Renew the old certificate, or repeat with ?force=true"
+                f"the topic of this certificate is {topic}, but devices are enrolled with another ({known}); "
+                "they could not be pushed any more. Renew the old certificate, or repeat with ?force=true"
             )
 
 
@@ -89,7 +94,9 @@ def check_pair(certificate: bytes, key: bytes, now: datetime) -> str:
     names = parsed.subject.get_attributes_for_oid(NameOID.USER_ID)
     topic = names[0].value if names else ""
     if not isinstance(topic, str) or not topic.startswith(TOPIC_PREFIX):
-        raise MalformedField("cert", f"is no MDM push certificate: its subject has no UID beginning with {TOPIC_PREFIX}")
+        raise MalformedField(
+            "cert", f"is no MDM push certificate: its subject has no UID beginning with {TOPIC_PREFIX}"
+        )
     if not parsed.not_valid_before_utc <= now <= parsed.not_valid_after_utc:
         begin, end = parsed.not_valid_before_utc, parsed.not_valid_after_utc
         raise MalformedField("cert", f"is valid only from {begin:%Y-%m-%d} to {end:%Y-%m-%d}")

@@ -35,7 +35,10 @@ class Facts:
 
 
 def choose(behaviour: Behaviour, chance: random.Random) -> Behaviour:
-    """What one command meets: `mixed` is mostly acknowledged, sometimes refused, failed or left unanswered."""
+    """What one command meets.
+
+    `mixed` is mostly acknowledged, sometimes refused, failed or left unanswered.
+    """
     if behaviour != "mixed":
         return behaviour
     return chance.choices(("acknowledge", "error", "notnow", "silent"), (80, 8, 8, 4))[0]

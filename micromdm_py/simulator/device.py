@@ -1,7 +1,7 @@
 """A simulated device: it enrols, checks in, connects and answers as a real one does.
 
-It signs every message with its own identity, in the form real devices use ("apple": BER, SHA-1, no attributes) or in
-DER with SHA-256 and signed attributes.
+It signs every message with its own identity, in the form real devices use ("apple": BER, SHA-1, no
+attributes) or in DER with SHA-256 and signed attributes.
 """
 
 import base64

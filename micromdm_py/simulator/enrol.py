@@ -24,8 +24,10 @@ KEY_BITS = 2048
 class KeyPool:
     """RSA keys for many devices.
 
-    Making a key takes longer than a whole enrollment. A small fleet has one key per device; a larger one shares
-    `most` of them, which no server can tell apart from devices that have their own: certificates differ all the same.
+    Making a key takes longer than a whole enrollment. A small fleet has one key per device; a larger one
+    shares
+    `most` of them, which no server can tell apart from devices that have their own: certificates differ all
+        the same.
     """
 
     def __init__(self, most: int = 8) -> None:

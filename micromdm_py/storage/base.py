@@ -2,14 +2,14 @@
 
 What holds for every method:
 
-* A method that changes something is one transaction. When it returns, the change is on disk; when it raises, nothing
-  has changed. Two methods never interleave.
+* A method that changes something is one transaction. When it returns, the change is on disk; when it
+  raises, nothing has changed. Two methods never interleave.
 * No cost grows with the number of commands an enrollment has ever had, nor with the number that wait.
 * Ids are made by the caller or returned. No cursor, row or transaction of a backend leaks out.
 * `StorageUnavailable` may come from every method that writes (disk full, map full).
 
-An *enrollment id* is the id of `protocol.enrollment`. An *API id* is what an administrator may say instead: the
-enrollment id, or the bare UserID of a user channel while only one device has it.
+An *enrollment id* is the id of `protocol.enrollment`. An *API id* is what an administrator may say instead:
+the enrollment id, or the bare UserID of a user channel while only one device has it.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -65,7 +65,8 @@ class CommandQueue(Protocol):
     ) -> Enqueued:
         """Append a command to the queue of an enrollment, known or not, and schedule a push for it.
 
-        Raises: Conflict when a bare UserID belongs to several devices; MalformedField for the bare Shared iPad id.
+        Raises: Conflict when a bare UserID belongs to several devices; MalformedField for the bare Shared
+            iPad id.
         """
         ...
 
@@ -74,8 +75,9 @@ class CommandQueue(Protocol):
     ) -> Served:
         """Take a report and hand out the next command, in one transaction.
 
-        Applies `lifecycle.after_report` to the oldest unanswered command with that uuid (handed-out ones first),
-        keeps the raw report with it, stores the event, and marks the served command as handed out (tries + 1).
+        Applies `lifecycle.after_report` to the oldest unanswered command with that uuid (handed-out ones
+        first), keeps the raw report with it, stores the event, and marks the served command as handed out
+        (tries + 1).
         What is served: (a) a command handed out and unanswered, oldest first; (b) untouched commands by
         sequence; (c) refused ones, oldest refusal first, but not those refused since the last Idle and none
         after NotNow or an unknown status.
@@ -93,7 +95,10 @@ class CommandQueue(Protocol):
         ...
 
     def command(self, api_id: str, command: str) -> CommandRecord:
-        """The record of one command by its 24-hex id, or by its uuid (the newest of that uuid). Raises: NotFound."""
+        """The record of one command by its 24-hex id, or by its uuid (the newest of that uuid).
+
+        Raises: NotFound.
+        """
         ...
 
     def report_of(self, api_id: str, command: str) -> bytes:
@@ -101,7 +106,9 @@ class CommandQueue(Protocol):
         ...
 
     def nothing_to_do(self, report: Report, identity: Identity, *, at: datetime) -> bool:
-        """Whether a report may be answered with nothing without writing: fits its binding, is an Idle, nothing waits.
+        """Whether a report may be answered with nothing without writing.
+
+        Fits its binding, is an Idle, nothing waits.
 
         Only notes that the enrollment was seen. Raises: IdentityMismatch, Unenroll.
         """
@@ -120,7 +127,9 @@ class Enrollments(Protocol):
         *,
         at: datetime,
     ) -> bool:
-        """Begin an enrollment: withdraw its queue (`ProtectionCanceled`), bind the certificate, keep the facts.
+        """Begin an enrollment.
+
+        Withdraw its queue (`ProtectionCanceled`), bind the certificate, keep the facts.
 
         The event `rebound` is stored too when the enrollment was bound to another certificate before.
         Returns: whether that was so. Raises: IdentityMismatch.
@@ -130,7 +139,9 @@ class Enrollments(Protocol):
     def token_update(
         self, message: TokenUpdate, identity: Identity, event: Event | None, *, at: datetime
     ) -> bool:
-        """Keep push data; revive a dead token. Returns whether it is the first since Authenticate (device channels).
+        """Keep push data; revive a dead token.
+
+        Returns whether it is the first since Authenticate (device channels).
 
         A message without UnlockToken leaves the stored one. Raises: IdentityMismatch.
         """
@@ -158,8 +169,6 @@ class Enrollments(Protocol):
     def check_binding(self, ref: EnrollmentRef, identity: Identity, *, at: datetime) -> None:
         """Check (and on first use make) the binding for a message that stores nothing else.
 
-        Args:
-            ref: the enrollment that the message names.
         Raises: IdentityMismatch.
         """
         ...
@@ -221,7 +230,10 @@ class PushBook(Protocol):
         ...
 
     def store_push_certificate(self, certificate: PushCertificate) -> None:
-        """Keep a certificate with its key, replacing the one of the same topic; it becomes the current one."""
+        """Keep a certificate with its key, replacing the one of the same topic.
+
+        It becomes the current one.
+        """
         ...
 
     def push_certificate(self, topic: str = "") -> PushCertificate:
@@ -279,7 +291,10 @@ class Outbox(Protocol):
     """Webhook events on their way, and where each receiver stands."""
 
     def receiver(self, receiver: str) -> ReceiverState:
-        """State of a receiver; a new one begins behind the newest event that existed when it was first asked for."""
+        """State of a receiver.
+
+        A new one begins behind the newest event that existed when it was first asked for.
+        """
         ...
 
     def events_after(self, sequence: int, limit: int) -> list[StoredEvent]:

@@ -1,7 +1,7 @@
 """A command given as JSON: to the property list for the device.
 
-Permissive, as MicroMDM is: unknown fields are ignored (and named to the caller's log), required ones may be absent,
-types are checked. Strict adds Apple's rules, see `strict`.
+Permissive, as MicroMDM is: unknown fields are ignored (and named to the caller's log), required ones may be
+absent, types are checked. Strict adds Apple's rules, see `strict`.
 """
 
 from collections.abc import Callable
@@ -62,7 +62,8 @@ def convert_json(body: bytes, *, strict: bool, make_uuid: Callable[[], str]) -> 
     """Convert the body of a "new command" request.
 
     Args:
-        body: a JSON object with `udid`, `request_type`, perhaps `command_uuid`, and the fields of the command.
+        body: a JSON object with `udid`, `request_type`, perhaps `command_uuid`, and the fields of the
+            command.
         strict: apply Apple's rules too.
         make_uuid: gives a UUID for a command that has none.
     Raises: MalformedField with the path in the caller's spelling, `body` when the body as a whole is wrong.
@@ -96,7 +97,10 @@ def convert_fields(given: dict[str, Json], keys: Keys, findings: Findings) -> di
 
 
 def _take_envelope(fields: dict[str, Json]) -> dict[str, str]:
-    """Take the three fields that are not the command's out of a body; the last of several spellings counts."""
+    """Take the three fields that are not the command's out of a body.
+
+    The last of several spellings counts.
+    """
     found = {"udid": "", "request_type": "", "command_uuid": ""}
     for name in list(fields):
         if name.lower() in found:

@@ -1,7 +1,8 @@
 """A raw command from words: ``EraseDevice pin=123456 return_to_service.enabled=true``.
 
-A key is a path of names, in any spelling of the schema, parted by dots; a number counts the elements of an array of
-dictionaries (``settings.0.item=DeviceName``). An array of plain values is given by repeating its key.
+A key is a path of names, in any spelling of the schema, parted by dots; a number counts the elements of an
+array of dictionaries (``settings.0.item=DeviceName``). An array of plain values is given by repeating its
+key.
 """
 
 import base64

@@ -28,7 +28,8 @@ def read_raw(body: bytes) -> RawCommand:
 
     Args:
         body: one property list, XML or binary; white space and comments may stand around it.
-    Raises: MalformedRequest for anything else, MalformedField when one of the two keys is missing or no string.
+    Raises: MalformedRequest for anything else, MalformedField when one of the two keys is missing or no
+        string.
     """
     if not body.strip():
         raise MalformedField("body", "is empty")

@@ -14,7 +14,9 @@ from typing import Any
 __all__ = ["Empty", "Key", "Keys", "command_keys", "request_types", "setting_items"]
 
 Empty = str
-"""What happens to an empty or absent value: "given" sends what is given, "omit" leaves empty values out, "keep" sends
+"""What happens to an empty or absent value.
+
+"given" sends what is given, "omit" leaves empty values out, "keep" sends
 the empty value even when the key is absent."""
 
 Row = Mapping[str, Any]  # an entry of one of the data files
@@ -22,7 +24,7 @@ Row = Mapping[str, Any]  # an entry of one of the data files
 _SPELLINGS = {"ManagedAppsOnly": "managed_apps_only", "FilterExtensionPoints": "filter_extension_points"}
 """Keys where the spelling by the rule leads, because MicroMDM's is a slip of the pen."""
 _OPEN = frozenset({"MDMOptions", "Attributes"})
-"""Dictionaries that pass on keys the schema does not know, and whose keys MicroMDM spells as the property list does."""
+"""Dictionaries that pass on unknown keys, and whose keys MicroMDM spells as the property list does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Strict mode: what Apple's reference demands of a command beyond the types of its fields.
 
-The first finding is the answer, in this order: unknown fields, values outside their list, required fields that are
-absent, and the conditions between fields that the reference states in prose.
+The first finding is the answer, in this order: unknown fields, values outside their list, required fields
+that are absent, and the conditions between fields that the reference states in prose.
 """
 
 from collections.abc import Callable, Iterator

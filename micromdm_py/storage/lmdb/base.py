@@ -129,7 +129,10 @@ class Part:
         txn.put(u64(number), json.dumps(facts, separators=(",", ":")).encode(), db=self._t.enrollment)
 
     def _resolve(self, txn: Txn, api_id: str) -> tuple[str, int | None]:
-        """Enrollment id and number that an administrator's id means; the number is None for an unknown one."""
+        """Enrollment id and number that an administrator's id means.
+
+        The number is None for an unknown one.
+        """
         number = self._number(txn, api_id)
         if number is not None:
             return api_id, number

@@ -45,7 +45,8 @@ class DepotPart(Part):
 
     def issue(self, make: Callable[[int], bytes], common_name: str, *, at: datetime) -> bytes:
         """See `storage.base.Depot`."""
-        # The serial number is taken first and by itself: signing inside the transaction would make others wait.
+        # The serial number is taken first and by itself: signing inside the transaction would make others
+        # wait.
         serial = self._env.write(lambda txn: self._env.next_number(txn, b"serial"))
         certificate = make(serial)
         fingerprint = hashlib.sha256(certificate).digest()

@@ -1,7 +1,7 @@
 """What is known of devices and user channels.
 
-A device record is made by Authenticate only. The JSON row of an enrollment holds its id, its facts and its tokens; the
-flags that every connect needs are in its contact row.
+A device record is made by Authenticate only. The JSON row of an enrollment holds its id, its facts and its
+tokens; the flags that every connect needs are in its contact row.
 """
 
 import base64
@@ -102,7 +102,8 @@ class EnrollmentPart(QueuePart):
     ) -> tuple[int, Contact]:
         """Check and bind the identity of a message and find its channel.
 
-        Raises: IdentityMismatch; NotFound when a device record is needed and there is none. Nothing is written then.
+        Raises: IdentityMismatch; NotFound when a device record is needed and there is none. Nothing is
+            written then.
         """
         binding = self._check_binding(txn, message.enrollment, identity)
         if need_record:

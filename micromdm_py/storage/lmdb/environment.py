@@ -33,25 +33,59 @@ Table = Any
 class Cursor(Protocol):
     """What we use of a cursor."""
 
-    def set_range(self, key: bytes) -> bool: ...  # as in the lmdb module
-    def first(self) -> bool: ...
-    def last(self) -> bool: ...
-    def next(self) -> bool: ...
-    def prev(self) -> bool: ...
-    def key(self) -> bytes: ...
-    def value(self) -> bytes: ...
+    def set_range(self, key: bytes) -> bool:
+        """Go to the first key at or after this one; false when there is none."""
+        ...
+
+    def first(self) -> bool:
+        """Go to the first key; false when there is none."""
+        ...
+
+    def last(self) -> bool:
+        """Go to the last key; false when there is none."""
+        ...
+
+    def next(self) -> bool:
+        """Go to the next key; false at the end."""
+        ...
+
+    def prev(self) -> bool:
+        """Go to the key before; false at the beginning."""
+        ...
+
+    def key(self) -> bytes:
+        """The key here."""
+        ...
+
+    def value(self) -> bytes:
+        """The value here."""
+        ...
 
 
 class Txn(Protocol):
     """What we use of a transaction, with the types it has when buffers are off."""
 
-    def get(self, key: bytes, *, db: Table) -> bytes | None: ...
+    def get(self, key: bytes, *, db: Table) -> bytes | None:
+        """The value of a key, None when there is none."""
+        ...
+
     def put(
         self, key: bytes, value: bytes, *, overwrite: bool = True, append: bool = False, db: Table
-    ) -> bool: ...
-    def delete(self, key: bytes, *, db: Table) -> bool: ...
-    def cursor(self, db: Table) -> Cursor: ...
-    def stat(self, db: Table) -> dict[str, int]: ...
+    ) -> bool:
+        """Write a value; false when it was there and may not be overwritten."""
+        ...
+
+    def delete(self, key: bytes, *, db: Table) -> bool:
+        """Delete a key; false when there is none."""
+        ...
+
+    def cursor(self, db: Table) -> Cursor:
+        """A new cursor."""
+        ...
+
+    def stat(self, db: Table) -> dict[str, int]:
+        """Figures of a table, `entries` among them."""
+        ...
 
 
 Write = Callable[[Txn], T]
@@ -88,10 +122,11 @@ class _Entry(Generic[T]):
 class Environment:
     """One open store: short read transactions, and writes that share commits.
 
-    Writing follows the flat-combining pattern: a caller puts its operation on a list; whoever holds the leader lock
-    runs everything on the list in one transaction, commits once, and lets the others go. An operation that raises an
-    `MdmError` has to do so before its first write and fails alone; anything else rolls the batch back, and the
-    operations are run again one by one, so that a faulty one cannot spoil its neighbours.
+    Writing follows the flat-combining pattern: a caller puts its operation on a list; whoever holds the
+    leader lock runs everything on the list in one transaction, commits once, and lets the others go. An
+    operation that raises an `MdmError` has to do so before its first write and fails alone; anything else
+    rolls the batch back, and the operations are run again one by one, so that a faulty one cannot spoil its
+    neighbours.
     """
 
     def __init__(self, path: Path, *, map_size_bytes: int) -> None:
@@ -140,7 +175,7 @@ class Environment:
                 txn.put(b"organization", names.encode(), db=self.tables.meta, overwrite=False)
         elif unu64(found) > SCHEMA:
             raise StartupError(
-                f"opening store {path}: schema version {unu64(found)} is newer than this program knows ({SCHEMA})"
+                f"opening store {path}: schema version {unu64(found)} is newer than this program's {SCHEMA}"
             )
 
     @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """Push data, scheduled pushes and push certificates.
 
-A row of `push` begins with eight bytes, the time at which a push is due (0: none, `NEVER`: the token is dead), so that
-queueing a command to a device that is about to be pushed reads eight bytes and writes nothing.
+A row of `push` begins with eight bytes, the time at which a push is due (0: none, `NEVER`: the token is
+dead), so that queueing a command to a device that is about to be pushed reads eight bytes and writes nothing.
 """
 
 import base64

@@ -1,9 +1,9 @@
 """Per-enrollment FIFO queues.
 
-A queue is a range of keys ``n, "q", state letter, order``. The letters sort a (handed out), p (untouched), t (refused with
-NotNow), which is the order of offering; within a letter the order is the sequence number, or for refused commands the
-number of the refusal. So the next command is always the first key of the range, however many wait and however many
-there have been.
+A queue is a range of keys ``n, "q", state letter, order``. The letters sort a (handed out), p (untouched),
+t (refused with NotNow), which is the order of offering; within a letter the order is the sequence number,
+or for refused commands the number of the refusal. So the next command is always the first key of the range,
+however many wait and however many there have been.
 """
 
 import re

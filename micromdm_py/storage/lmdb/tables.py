@@ -1,36 +1,37 @@
 """The layout of the store: every table, its keys and values, and their encoding.
 
-``n`` is an enrollment number (u64, given at first mention of an id, so that keys stay short whatever the id), ``seq``
-a sequence number (u64, global, growing), ``ms`` a time in milliseconds since 1970 (u64). Integers are big-endian, so
-that the order of keys is the order of values.
-What belongs to one enrollment and changes with every report is in one table, `own`, under neighbouring keys: a commit
-then writes one leaf for it, where a table for each kind would write four.
+``n`` is an enrollment number (u64, given at first mention of an id, so that keys stay short whatever the
+id), ``seq`` a sequence number (u64, global, growing), ``ms`` a time in milliseconds since 1970 (u64).
+Integers are big-endian, so that the order of keys is the order of values.
 
-==================  =============================  ===============================================  ==================
-table               key                            value                                            written
-==================  =============================  ===============================================  ==================
-meta                name                           schema version, counters, organization           every enqueue
-ids                 id, or 0xff + its SHA-256      n                                                first mention
-enrollment          n                              JSON: id, facts, tokens, state                   check-in
-serial, user        text, 0, n                     (empty)                                          check-in
-fingerprint         certificate SHA-256, n         (empty)                                          bind
-own                 n, "a"                         flags, kind, certificate, seen, idle mark        each report, block
-own                 n, "c", seq                    JSON: the record of a command                    each state change
-own                 n, "q", state letter, order    seq; open commands only                          each state change
-own                 n, "u", group, uuid hash, seq  state letter and order                           each state change
-payload, report     seq                            property list as received                        enqueue / answer
-push                n                              due ms, JSON: token, magic, topic, last result   token update, push
-push_due            ms, n                          (empty)                                          schedule, push
-push_certificate    topic                          JSON                                             upload
-event               seq                            enrollment id, topic, time, JSON                 connect, check-in
-receiver            name                           JSON: cursor, counts, last results               delivery
-held, dead          hash of receiver, seq          JSON header and the event                        refusal
-identity            certificate SHA-256            serial, name, DER                                issue
-challenge           SHA-256                        ms                                               challenge, use
-undecodable         certificate SHA-256            hash of the last such body, count                bad report
-quarantine          ms, certificate SHA-256        the body                                         third bad report
-once, once_age      digest / ms, digest            ms, answer / (empty)                             idempotent enqueue
-==================  =============================  ===============================================  ==================
+What belongs to one enrollment and changes with every report is in one table, `own`, under neighbouring keys:
+a commit then writes one leaf for it, where a table for each kind would write four.
+
+================  =============================  =========================================  ==================
+table             key                            value                                      written
+================  =============================  =========================================  ==================
+meta              name                           schema version, counters, organization     every enqueue
+ids               id, or 0xff + its SHA-256      n                                          first mention
+enrollment        n                              JSON: id, facts, tokens, state             check-in
+serial, user      text, 0, n                     (empty)                                    check-in
+fingerprint       certificate SHA-256, n         (empty)                                    bind
+own               n, "a"                         flags, kind, certificate, seen, idle mark  each report, block
+own               n, "c", seq                    JSON: the record of a command              each state change
+own               n, "q", state letter, order    seq; open commands only                    each state change
+own               n, "u", group, uuid hash, seq  state letter and order                     each state change
+payload, report   seq                            property list as received                  enqueue / answer
+push              n                              due ms, JSON: token, magic, topic, last    token update, push
+push_due          ms, n                          (empty)                                    schedule, push
+push_certificate  topic                          JSON                                       upload
+event             seq                            enrollment id, topic, time, JSON           connect, check-in
+receiver          name                           JSON: cursor, counts, last results         delivery
+held, dead        hash of receiver, seq          JSON header and the event                  refusal
+identity          certificate SHA-256            serial, name, DER                          issue
+challenge         SHA-256                        ms                                         challenge, use
+undecodable       certificate SHA-256            hash of the last such body, count          bad report
+quarantine        ms, certificate SHA-256        the body                                   third bad report
+once, once_age    digest / ms, digest            ms, answer / (empty)                       idempotent enqueue
+================  =============================  =========================================  ==================
 """
 
 import hashlib
@@ -162,7 +163,7 @@ class Contact:
         kind: index into `KINDS`.
         fingerprint: bound certificate, `NO_FINGERPRINT` when none.
         seen_ms: last contact.
-        idle_mark: sequence at the last Idle that found refused commands; later refusals wait for the next Idle.
+        idle_mark: sequence at the last Idle that found refused commands; later refusals wait for the next.
     """
 
     flags: int = 0
