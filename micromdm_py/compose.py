@@ -3,6 +3,7 @@
 import logging
 import random
 import secrets
+import ssl
 import threading
 import uuid
 from collections.abc import Callable
@@ -60,9 +61,12 @@ def prepare(config: Config) -> bytes | None:
         create_authority(store, _now())
         for target in config.webhook_targets:
             store.receiver(target.url)  # now, so that no event of the first moments lies before its beginning
+        authority = store.authority()
     finally:
         store.close()
-    return None
+    if not (config.tls and config.tls_client_auth and authority):
+        return None
+    return ssl.DER_cert_to_PEM_cert(authority[0]).encode()
 
 
 def build_app(

@@ -86,6 +86,7 @@ class Config:
     http_proxy_headers: bool = setting(False, "take client address, scheme and host from proxy headers")
     trusted_proxies: str = setting("127.0.0.0/8,::1/128", "networks whose proxy headers count, by commas")
     client_cert_header: str = setting("", "header in which a trusted proxy passes on the client certificate")
+    tls_client_auth: bool = setting(False, "ask devices for their certificate, in place of Mdm-Signature")
     max_body_bytes: int = setting(64 << 20, "largest request body", unit="bytes", between=(1, 1 << 40))
     workers: int = setting(0, "web processes; 0 for one per core", between=(0, 1024))
     threads: int = setting(512, "most threads of a web process", between=(1, 4096))

@@ -57,6 +57,7 @@ OWN = {
     "-store-size-gib": 64,
     "-strict-commands": False,
     "-threads": 512,
+    "-tls-client-auth": False,
     "-trusted-proxies": "127.0.0.0/8,::1/128",
     "-webhook-header": (),
     "-webhook-hmac-key": "",

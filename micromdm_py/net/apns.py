@@ -1,7 +1,6 @@
 """Send pushes to APNs over HTTP/2, in the courier's event loop and from threads of the web workers."""
 
 import asyncio
-import logging
 import os
 import ssl
 import tempfile
@@ -16,8 +15,6 @@ from micromdm_py.protocol.delivery import read_retry_after
 from micromdm_py.storage.records import PushCertificate
 
 __all__ = ["ApnsSender", "AsyncApnsSender"]
-
-logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs whole URLs, and tokens are part of them
 
 Limits = dict[str, dict[str, float | None]]
 

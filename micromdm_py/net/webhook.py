@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import logging
 import ssl
 from collections.abc import Iterable
 
@@ -20,8 +19,6 @@ from micromdm_py.protocol.delivery import (
 from micromdm_py.storage.records import StoredEvent
 
 __all__ = ["WebhookSender"]
-
-logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs whole URLs, which may hold secrets
 
 TIMEOUT_S = 30.0
 _ANSWER_BYTES = 64 << 10

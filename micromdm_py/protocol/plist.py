@@ -16,7 +16,7 @@ from xml.parsers.expat import ExpatError
 
 from micromdm_py.errors import MalformedRequest
 
-__all__ = ["dumps_compact", "dumps_indented", "loads", "parse_flat"]
+__all__ = ["dumps_compact", "dumps_indented", "ends_cleanly", "loads", "parse_flat"]
 
 MAX_DEPTH = 64
 """Deepest nesting of arrays and dictionaries; a profile has about ten levels."""
@@ -132,15 +132,19 @@ _DICT_RUN = re.compile(
     rb"(?:" + _KEY + _SCALAR + rb")*+(?:(" + _KEY + rb")?+(<dict>|<array>|</dict>)[ \t\r\n]*+)"
 )
 _ARRAY_RUN = re.compile(rb"(?:" + _SCALAR + rb")*+(?:()(<dict>|<array>|</array>)[ \t\r\n]*+)")
+_DICT_END = re.compile(rb"</dict>[ \t\r\n]*+")
 _TAIL = re.compile(rb"</dict>[ \t\r\n]*</plist>")
 
 
-def parse_flat(data: bytes) -> dict[str, Value] | None:
+def parse_flat(data: bytes, inner: str = "") -> dict[str, Value] | None:
     """Read the plain values of a plain document: ASCII strings, booleans and integers at the top.
 
-    Arrays and dictionaries are checked to be well formed and come out empty: what a server needs of a
-        report is at
-    the top, and the report itself is kept as received.
+    Arrays and dictionaries are checked to be well formed and come out empty: what a server needs of a report
+    is at the top, and the report itself is kept as received.
+
+    Args:
+        data: the document.
+        inner: a key of the top whose dictionary is read the same way.
 
     Returns: what `loads` gives but for the empty containers, or None for a document that is not so plain;
         then `loads` has to look.
@@ -149,24 +153,40 @@ def parse_flat(data: bytes) -> dict[str, Value] | None:
     if head is None:
         return None
     found: dict[str, Value] = {}
-    position, match_pair = head.end(), _PAIR.match
+    position = _pairs(data, head.end(), found, inner)
+    return found if position > 0 and _TAIL.match(data, position) else None
+
+
+def _pairs(data: bytes, position: int, found: dict[str, Value], inner: str) -> int:
+    """Read pairs of key and value into `found`; returns where they end, -1 when one is not plain."""
+    match_pair = _PAIR.match
     while (pair := match_pair(data, position)) is not None:
         name, text, flag, number, container = pair.groups()
-        position = pair.end()
-        value: Value = ""
+        position, key = pair.end(), name.decode("ascii")
         if text is not None:
-            value = text.decode("ascii")
+            found[key] = text.decode("ascii")
         elif container is not None:
-            value = {} if container == b"<dict>" else []
-            position = _skip(data, position, container)
+            position = _container(data, position, container, found, key, key == inner)
             if position < 0:
-                return None
+                return -1
         elif flag is not None:
-            value = flag == b"true"
-        elif number is not None:
-            value = int(number)
-        found[name.decode("ascii")] = value
-    return found if _TAIL.match(data, position) else None
+            found[key] = flag == b"true"
+        else:
+            found[key] = int(number) if number is not None else ""
+    return position
+
+
+def _container(
+    data: bytes, position: int, opened: bytes, found: dict[str, Value], key: str, wanted: bool
+) -> int:
+    """Read or skip the array or dictionary that has just been opened; returns where it ends, or -1."""
+    if opened == b"<array>" or not wanted:
+        found[key] = {} if opened == b"<dict>" else []
+        return _skip(data, position, opened)
+    found[key] = {}
+    position = _pairs(data, position, found[key], "")
+    closing = _DICT_END.match(data, position) if position > 0 else None
+    return closing.end() if closing else -1
 
 
 def _skip(data: bytes, position: int, opened: bytes) -> int:
@@ -188,6 +208,11 @@ def _skip(data: bytes, position: int, opened: bytes) -> int:
             stack.append(tag)
         position = run.end()
     return position
+
+
+def ends_cleanly(data: bytes) -> bool:
+    """Whether only white space follows the closing tag of a document that `parse_flat` has read."""
+    return data.rstrip().endswith(b"</plist>")
 
 
 # --- writing ---

@@ -24,7 +24,9 @@ def wanted_of(case: Case) -> Case:
     return {"status": status, "plist": case.get("plist")}
 
 
-CONVERSIONS = [case for case in cases("commands.json", "commands-schema.json") if case.get("verdict") != "either"]
+CONVERSIONS = [
+    case for case in cases("commands.json", "commands-schema.json") if case.get("verdict") != "either"
+]
 
 
 @pytest.mark.parametrize("case", CONVERSIONS, ids=lambda case: case["name"])
