@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from micromdm_py.errors import MalformedRequest
-from micromdm_py.protocol.plist import dumps_compact, dumps_indented, ends_cleanly, loads, parse_flat
+from micromdm_py.protocol.plist import dumps_compact, dumps_indented, loads, parse_flat
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=20)
 SCALARS = (
@@ -155,10 +155,11 @@ def _shared_lists(levels: int) -> bytes:
     return body + table + trailer
 
 
-def test_text_after_the_list_is_accepted_from_devices_only() -> None:
-    data = HEAD + b"<plist><dict><key>a</key><true/></dict></plist>text"
-    assert loads(data) == {"a": True}
-    assert not ends_cleanly(data)
+@pytest.mark.parametrize("tail", [b"text", b"</plist>", b"<plist/>", b"text</plist>\n", b"\0"])
+def test_text_after_the_list_is_accepted_from_devices_only(tail: bytes) -> None:
+    data = HEAD + b'<plist version="1.0"><dict><key>a</key><true/></dict></plist>' + tail
+    assert loads(data) == parse_flat(data) == {"a": True}
+    assert parse_flat(data, trailing=False) is None
     with pytest.raises(MalformedRequest):
         loads(data, trailing=False)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from micromdm_py.errors import MalformedField, MalformedRequest
 from micromdm_py.protocol.ids import check_command_uuid
-from micromdm_py.protocol.plist import ends_cleanly, loads, parse_flat
+from micromdm_py.protocol.plist import loads, parse_flat
 
 __all__ = ["RawCommand", "read_raw"]
 
@@ -34,7 +34,7 @@ def read_raw(body: bytes) -> RawCommand:
     if not body.strip():
         raise MalformedField("body", "is empty")
     try:
-        plain = parse_flat(body, "Command") if ends_cleanly(body) else None
+        plain = parse_flat(body, "Command", trailing=False)
         found = loads(body, trailing=False) if plain is None else plain
     except MalformedRequest as fault:
         raise MalformedField("body", str(fault)) from None

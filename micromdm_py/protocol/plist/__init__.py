@@ -1,0 +1,40 @@
+"""Property lists from strangers: read within limits, written compactly.
+
+The readers check every bound before they build anything, and raise `MalformedRequest` and nothing else,
+whatever the bytes are. They never accept what `plistlib` of the standard library refuses, nor read it
+differently.
+"""
+
+from micromdm_py.errors import MalformedRequest
+from micromdm_py.protocol.plist.binary_reader import MAGIC, read_binary
+from micromdm_py.protocol.plist.flat import parse_flat
+from micromdm_py.protocol.plist.limits import MAX_DEPTH, MAX_NODES, Value
+from micromdm_py.protocol.plist.writer import dumps_compact, dumps_indented, xml_text
+from micromdm_py.protocol.plist.xml_reader import read_xml
+
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_NODES",
+    "Value",
+    "dumps_compact",
+    "dumps_indented",
+    "loads",
+    "parse_flat",
+    "xml_text",
+]
+
+
+def loads(data: bytes, *, trailing: bool = True) -> dict[str, Value]:
+    """Read a property list whose top is a dictionary.
+
+    Args:
+        data: XML (declaration and document type may be missing) or binary.
+        trailing: accept any bytes after the closing tag, as MicroMDM does for device messages; when false,
+            only white space and comments may follow.
+    Returns: str, int, float, bool, bytes, naive datetime in UTC, list and dict; keys are strings.
+    Raises: MalformedRequest, whatever is wrong.
+    """
+    value = read_binary(data) if data.startswith(MAGIC) else read_xml(data, trailing=trailing)
+    if not isinstance(value, dict):
+        raise MalformedRequest("the top of the property list is not a dictionary")
+    return value

@@ -1,0 +1,111 @@
+r"""A strict short cut for the plain XML documents that devices send with every connect.
+
+It reads only what it recognises at once: UTF-8, the usual head, no entities, comments, CDATA, dates or
+carriage returns. Whatever else stands in a document makes it step back, and the full reader has to look.
+"""
+
+import re
+
+from micromdm_py.protocol.plist.limits import MAX_DEPTH, Value
+
+__all__ = ["parse_flat"]
+
+_SPACE = r"[ \t\n]*+"
+_HEAD = re.compile(
+    rf'(?:<\?xml version="1\.0" encoding="(?:UTF-8|utf-8)"\?>{_SPACE})?'
+    r'(?:<!DOCTYPE plist PUBLIC "-//Apple(?: Computer)?//DTD PLIST 1\.0//EN"'
+    rf' "[\x21\x23-\x3b\x3d\x3f-\x7e]*">{_SPACE})?'
+    rf'<plist version="1\.0">{_SPACE}<dict>{_SPACE}'
+)
+# What XML can carry, but for markup, for ">" (part of "]]>", which XML forbids) and "\r" (XML makes it "\n").
+_TEXT = "[^\x00-\x08\x0b-\x1f<>&\ud800-\udfff\ufffe\uffff]*+"
+_NUMBER = r"-?[0-9]{1,18}+"
+_BASE64 = rf"(?:{_SPACE}[A-Za-z0-9+/]){{4}}"
+_DATA = rf"(?:{_BASE64})*+{_SPACE}"
+_KEY = f"<key>{_TEXT}</key>{_SPACE}"
+_SCALAR = (
+    rf"(?:<string>{_TEXT}</string>|<true/>|<false/>|<integer>{_NUMBER}</integer>"
+    rf"|<real>-?[0-9]{{1,15}}+(?:\.[0-9]{{1,15}}+)?</real>|<string/>|<data>{_DATA}</data>){_SPACE}"
+)
+_PAIR = re.compile(
+    rf"<key>({_TEXT})</key>{_SPACE}"
+    rf"(?:<string>({_TEXT})</string>|<(true|false)/>|<integer>({_NUMBER})</integer>|<string/>|(<dict>|<array>))"
+    rf"{_SPACE}"
+)
+_DICT_RUN = re.compile(f"(?:{_KEY}{_SCALAR})*+(?:({_KEY})?+(<dict>|<array>|</dict>){_SPACE})")
+_ARRAY_RUN = re.compile(f"(?:{_SCALAR})*+(?:()(<dict>|<array>|</array>){_SPACE})")
+_DICT_END = re.compile(f"</dict>{_SPACE}")
+_TAIL = re.compile(rf"</dict>{_SPACE}</plist>")
+_LAST_TAIL = re.compile(rf"</dict>{_SPACE}</plist>{_SPACE}\Z")
+
+
+def parse_flat(data: bytes, inner: str = "", *, trailing: bool = True) -> dict[str, Value] | None:
+    """Read the plain values at the top of a plain document: strings, booleans and integers.
+
+    Arrays and dictionaries are checked to be well formed and come out empty: what a server needs of a report
+    is at the top, and the report itself is kept as received.
+
+    Args:
+        data: the document.
+        inner: a key of the top whose dictionary is read the same way.
+        trailing: accept bytes after the closing tag; when false, only white space may follow.
+    Returns: what `loads` gives but for the empty containers, or None for a document that is not so plain;
+        then `loads` has to look.
+    """
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return None
+    head = _HEAD.match(text)
+    if head is None:
+        return None
+    found: dict[str, Value] = {}
+    position = _pairs(text, head.end(), found, inner)
+    tail = _TAIL if trailing else _LAST_TAIL
+    return found if position >= 0 and tail.match(text, position) else None
+
+
+def _pairs(text: str, position: int, found: dict[str, Value], inner: str) -> int:
+    """Read pairs of key and value into `found`; returns where they end, -1 when one is not plain."""
+    match_pair = _PAIR.match
+    while (pair := match_pair(text, position)) is not None:
+        name, string, flag, number, container = pair.groups()
+        position = pair.end()
+        if string is not None:
+            found[name] = string
+        elif container is not None:
+            found[name] = {} if container == "<dict>" else []
+            if container == "<dict>" and inner and name == inner:
+                position = _pairs(text, position, found[name], "")
+                closing = _DICT_END.match(text, position) if position >= 0 else None
+                position = closing.end() if closing else -1
+            else:
+                position = _skip(text, position, container)
+            if position < 0:
+                return -1
+        elif flag is not None:
+            found[name] = flag == "true"
+        else:
+            found[name] = int(number) if number is not None else ""
+    return position
+
+
+def _skip(text: str, position: int, opened: str) -> int:
+    """Where a container ends that has just been opened, -1 when something in it is not plain."""
+    stack = [opened]
+    while stack:
+        in_dict = stack[-1] == "<dict>"
+        run = (_DICT_RUN if in_dict else _ARRAY_RUN).match(text, position)
+        if run is None or len(stack) >= MAX_DEPTH:
+            return -1
+        key, tag = run.groups()
+        if tag.startswith("</"):
+            if key:
+                return -1
+            stack.pop()
+        else:
+            if in_dict and not key:
+                return -1
+            stack.append(tag)
+        position = run.end()
+    return position

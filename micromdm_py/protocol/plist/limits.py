@@ -1,0 +1,16 @@
+"""How large a property list may be, apart from its bytes."""
+
+from typing import Any
+
+__all__ = ["HIGHEST_INTEGER", "LOWEST_INTEGER", "MAX_DEPTH", "MAX_NODES", "Value"]
+
+MAX_DEPTH = 64
+"""Deepest nesting of arrays and dictionaries; a profile has about ten levels."""
+
+MAX_NODES = 1_000_000
+"""Most values in one document; the list of a thousand apps has about 20 000."""
+
+LOWEST_INTEGER, HIGHEST_INTEGER = -(1 << 63), (1 << 64) - 1
+"""Integers are 64 bits, signed or unsigned."""
+
+Value = Any  # a tree of str, int, float, bool, bytes, datetime, list and dict

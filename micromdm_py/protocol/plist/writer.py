@@ -1,0 +1,99 @@
+"""Property lists as XML, compact for devices or indented for people."""
+
+import binascii
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+from micromdm_py.errors import MalformedRequest
+from micromdm_py.protocol.plist.limits import HIGHEST_INTEGER, LOWEST_INTEGER, MAX_DEPTH, Value
+
+__all__ = ["dumps_compact", "dumps_indented", "xml_text"]
+
+_UNENCODED = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_PROLOG = (
+    '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN"'
+    ' "http://www.apple.com/DTDs/PropertyList-1.0.dtd">\n<plist version="1.0">'
+)
+
+
+def dumps_compact(value: Mapping[str, Value]) -> bytes:
+    """Write an XML property list on one line, keys sorted, as commands are queued.
+
+    Integers of 64 bits are exact; a character that XML cannot carry becomes U+FFFD. `loads` gives the value
+    back, but for such characters and the fractions of seconds.
+
+    Raises: MalformedRequest for a value no property list can hold, or one nested deeper than `MAX_DEPTH`.
+    """
+    return _dumps(value, "", "")
+
+
+def dumps_indented(value: Mapping[str, Value]) -> bytes:
+    """Write an XML property list for people: two spaces a level, keys sorted, data on one line.
+
+    Raises: as `dumps_compact`.
+    """
+    return _dumps(value, "\n", "  ")
+
+
+def xml_text(text: str) -> str:
+    """The text with U+FFFD for every character that XML cannot carry."""
+    return _UNENCODED.sub("\ufffd", text)
+
+
+def _dumps(value: Mapping[str, Value], newline: str, indent: str) -> bytes:
+    parts = [_PROLOG, newline]
+    try:
+        _write(value, parts.append, newline, indent, 1)
+    except (TypeError, ValueError, OverflowError) as fault:
+        raise MalformedRequest(f"cannot be written as a property list: {fault}") from None
+    parts.append(newline + "</plist>\n")
+    return "".join(parts).encode()
+
+
+def _write(value: Value, put: Callable[[str], None], newline: str, indent: str, depth: int) -> None:
+    """Write one value; `newline` is a line end with the indentation of the level, or empty."""
+    inner = newline and newline + indent
+    if isinstance(value, str):
+        put(f"<string>{_escape(value)}</string>")
+    elif isinstance(value, Mapping | list | tuple) and depth > MAX_DEPTH:
+        raise ValueError(f"it is nested deeper than {MAX_DEPTH}")
+    elif isinstance(value, Mapping):
+        put("<dict>")
+        for key in sorted(value):
+            if _UNENCODED.search(key):  # two such keys could become one
+                raise ValueError("a key has a character that XML cannot carry")
+            put(f"{inner}<key>{_escape(key)}</key>{inner}")
+            _write(value[key], put, inner, indent, depth + 1)
+        put(f"{newline}</dict>")
+    elif isinstance(value, list | tuple):
+        put("<array>")
+        for item in value:
+            put(inner)
+            _write(item, put, inner, indent, depth + 1)
+        put(f"{newline}</array>")
+    else:
+        put(_scalar(value))
+
+
+def _scalar(value: Value) -> str:
+    if isinstance(value, bool):
+        return "<true/>" if value else "<false/>"
+    if isinstance(value, int):
+        if not LOWEST_INTEGER <= value <= HIGHEST_INTEGER:
+            raise ValueError("integer beyond 64 bits")
+        return f"<integer>{value}</integer>"
+    if isinstance(value, float):
+        return f"<real>{value!r}</real>"
+    if isinstance(value, bytes):
+        return f"<data>{binascii.b2a_base64(value, newline=False).decode()}</data>"
+    if isinstance(value, datetime):
+        in_utc = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
+        return f"<date>{in_utc.isoformat(timespec='seconds')}Z</date>"
+    raise TypeError(f"{type(value).__name__} is no property list value")
+
+
+def _escape(text: str) -> str:
+    text = _UNENCODED.sub("\ufffd", text)
+    # a carriage return would come back as a line feed from any XML parser
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")
