@@ -1,0 +1,13 @@
+"""One server for all examples that need no setting of their own."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.examples.running import Server, serving
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("examples") / "store") as started:
+        yield started
