@@ -1,7 +1,9 @@
 """Queue two commands for a device, one given as JSON and one as a property list (needs httpx).
 
-export SERVER_URL=https://mdm.example.com API_TOKEN=...
-python examples/queue_command.py UDID
+    export SERVER_URL=https://mdm.example.com API_TOKEN=...
+    python examples/queue_command.py UDID
+
+The values are those of the server: its address, and its -api-key.
 """
 
 import os

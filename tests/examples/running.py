@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 
+from micromdm_py.simulator.device import DeviceIdentity, SimulatedDevice
 from micromdm_py.simulator.enrol import Enroller, KeyPool
 from micromdm_py.simulator.fleet import facts_of
 
@@ -86,9 +87,6 @@ class Server:
         """A client that finds https://mdm.example.com, which the profile names, at this server."""
         return httpx.AsyncClient(transport=_Here(httpx.URL(self.url)), timeout=PATIENCE_S)
 
-    def enroller(self, http: httpx.AsyncClient) -> Enroller:
-        return Enroller(http, self.url, keys=KeyPool(1))
-
 
 class _Here(httpx.AsyncHTTPTransport):
     def __init__(self, here: httpx.URL) -> None:
@@ -110,10 +108,12 @@ def serving(folder: Path, *flags: str) -> Iterator[Server]:
         yield Server(program, program.expect(r"msg=listening url=(\S+)")[1])
 
 
-async def enrol(server: Server, number: int = 1) -> str:
-    """Take a simulated device through its enrollment; returns its UDID."""
-    async with server.devices() as http:
-        device = await server.enroller(http).device(facts_of(number, seed=1))
-        await device.authenticate()
-        await device.token_update(bytes(32), "magic")
-    return device.facts.udid
+async def enrol(server: Server, http: httpx.AsyncClient) -> tuple[SimulatedDevice, DeviceIdentity]:
+    """Take a simulated device through its enrollment."""
+    enroller = Enroller(http, server.url, keys=KeyPool(1))
+    profile, facts = await enroller.profile(), facts_of(1, seed=1)
+    identity = await enroller.identity(profile, facts)
+    device = SimulatedDevice(http, profile, identity, facts)
+    await device.authenticate()
+    await device.token_update(bytes(32), "magic")
+    return device, identity

@@ -1,4 +1,4 @@
-"""The scripts of ``examples/`` that call the API, run as a user runs them; and calls as other clients make them."""
+"""Scripts of ``examples/`` that call the API, as a user runs them; and calls as others make them."""
 
 import base64
 import json
