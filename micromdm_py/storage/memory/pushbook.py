@@ -1,0 +1,100 @@
+"""Push data, scheduled pushes and push certificates, in dicts."""
+
+from datetime import datetime
+
+from micromdm_py.errors import NotConfigured, NotFound
+from micromdm_py.storage.memory.state import Channel, Part, Push
+from micromdm_py.storage.records import DuePush, PushCertificate, PushOutcome, PushTarget
+
+__all__ = ["PushPart", "schedule"]
+
+
+def schedule(channel: Channel, at: datetime) -> bool:
+    """Schedule a push unless one is due already or cannot be made; returns whether this has scheduled one."""
+    push = channel.push
+    if push is None or push.dead_at is not None:
+        return False
+    if push.due_at is not None and push.due_at <= at:
+        return False
+    push.due_at = at
+    return True
+
+
+class PushPart(Part):
+    """Implements `storage.base.PushBook`."""
+
+    def _pushed(self, api_id: str) -> tuple[Channel, Push]:
+        channel = self._resolve(api_id)[1]
+        if channel is None or channel.push is None:
+            raise NotFound(f"not found: push data for {api_id}")
+        return channel, channel.push
+
+    def push_target(self, api_id: str) -> PushTarget:
+        """See `storage.base.PushBook`."""
+        with self._s.lock:
+            channel, push = self._pushed(api_id)
+            return push.target(channel.record.enrollment_id)
+
+    def due_push(self, api_id: str) -> DuePush:
+        """See `storage.base.PushBook`."""
+        with self._s.lock:
+            return DuePush(self.push_target(api_id), self._s.sequence)
+
+    def schedule_push(self, api_id: str, *, at: datetime) -> None:
+        """See `storage.base.PushBook`."""
+        with self._s.lock:
+            channel, _ = self._pushed(api_id)
+            schedule(channel, at)
+
+    def due_pushes(self, *, at: datetime, limit: int) -> tuple[list[DuePush], datetime | None]:
+        """See `storage.base.PushBook`."""
+        with self._s.lock:
+            planned = [
+                (one.push.due_at, one.push.target(name))
+                for name, one in self._s.channels.items()
+                if one.push is not None and one.push.due_at is not None
+            ]
+            planned.sort(key=lambda plan: plan[0])
+            due = [plan for plan in planned if plan[0] <= at][:limit]
+            later = planned[len(due)][0] if len(planned) > len(due) else None
+            return [DuePush(target, self._s.sequence) for _, target in due], later
+
+    def record_push(self, due: DuePush, outcome: PushOutcome) -> None:
+        """See `storage.base.PushBook`."""
+        with self._s.lock:
+            channel = self._s.channels.get(due.target.enrollment_id)
+            push = channel.push if channel else None
+            if channel is None or push is None:
+                return
+            same_token = push.token_hex == due.target.token_hex
+            if outcome.dead and same_token:
+                push.dead_at, push.dead_reason = outcome.at, outcome.reason
+            push.attempts = 0 if outcome.accepted else push.attempts + 1
+            if outcome.accepted:
+                _mark_sent(channel, due.sequence, outcome.at)
+            if push.dead_at is not None:
+                push.due_at = None
+            elif not same_token or any(sequence > due.sequence for sequence in channel.commands):
+                push.due_at = outcome.at
+            else:
+                push.due_at = outcome.retry_at
+
+    def store_push_certificate(self, certificate: PushCertificate) -> None:
+        """See `storage.base.PushBook`."""
+        with self._s.lock:
+            self._s.push_certificates[certificate.topic] = certificate
+            self._s.push_topic = certificate.topic
+
+    def push_certificate(self, topic: str = "") -> PushCertificate:
+        """See `storage.base.PushBook`."""
+        with self._s.lock:
+            found = self._s.push_certificates.get(topic or self._s.push_topic)
+            if found is None:
+                raise NotConfigured("no push certificate is stored")
+            return found
+
+
+def _mark_sent(channel: Channel, upto: int, at: datetime) -> None:
+    for command in channel.commands.values():
+        if command.sequence <= upto and command.sent_at is None:
+            command.sent_at = command.updated_at = at

@@ -1,0 +1,175 @@
+"""Per-enrollment FIFO queues, in dicts."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from micromdm_py.errors import NotFound, Unenroll
+from micromdm_py.protocol.enrollment import EnrollmentRef
+from micromdm_py.protocol.lifecycle import CommandState, after_report
+from micromdm_py.protocol.report import FINAL, Report, Status
+from micromdm_py.protocol.webhook import Event
+from micromdm_py.storage.memory.pushbook import schedule
+from micromdm_py.storage.memory.state import Binding, Channel, Part, Queued
+from micromdm_py.storage.records import (
+    CommandRecord,
+    Enqueued,
+    Identity,
+    NewEntry,
+    Once,
+    Served,
+    WaitingCommand,
+)
+
+__all__ = ["QueuePart"]
+
+ONCE_KEPT = timedelta(hours=24)
+BRINGS_REFUSED_BACK = FINAL | {Status.IDLE}
+
+
+class QueuePart(Part):
+    """Implements `storage.base.CommandQueue`."""
+
+    def enqueue(
+        self, api_id: str, entry: NewEntry, *, at: datetime, push: bool = True, once: Once | None = None
+    ) -> Enqueued:
+        """See `storage.base.CommandQueue`."""
+        with self._s.lock:
+            enrollment_id, _ = self._resolve(api_id)
+            if once is not None:
+                kept_at, answer = self._s.once.get(once.digest, (None, b""))
+                if kept_at is not None and at - kept_at < ONCE_KEPT:
+                    return Enqueued(enrollment_id, "", False, answer)
+                self._s.once[once.digest] = at, once.answer
+            channel = self._mention(enrollment_id, None, enrollment_id, at)
+            self._s.sequence += 1
+            command = Queued(self._s.sequence, entry, at, at)
+            channel.commands[command.sequence] = command
+            wanted = push and schedule(channel, at)
+            return Enqueued(enrollment_id, command.command_id, wanted)
+
+    # --- reports ---
+
+    def record_report(
+        self, report: Report, identity: Identity, event: Event | None, *, at: datetime
+    ) -> Served:
+        """See `storage.base.CommandQueue`."""
+        with self._s.lock:
+            binding = self._check_binding(report.enrollment, identity)
+            self._check_block(report.enrollment)
+            channel = self._channel(report.enrollment, identity, binding, at)
+            self._append(channel.record.enrollment_id, event, at)
+            if report.command_uuid and report.status is not Status.IDLE:
+                self._answer(channel, report, at)
+            return self._serve(channel, report.status, at)
+
+    def nothing_to_do(self, report: Report, identity: Identity, *, at: datetime) -> bool:
+        """See `storage.base.CommandQueue`."""
+        with self._s.lock:
+            if report.status is not Status.IDLE or self._check_binding(report.enrollment, identity).ids:
+                return False
+            self._check_block(report.enrollment)
+            channel = self._s.channels.get(report.enrollment.enrollment_id)
+            if channel is None or channel.record.kind is None or channel.open_commands:
+                return False
+            channel.record = replace(channel.record, last_seen_at=at)
+            return True
+
+    def _check_block(self, ref: EnrollmentRef) -> None:
+        for name in {ref.enrollment_id, ref.device_id, ref.udid}:
+            channel = self._s.channels.get(name)
+            if channel and channel.record.blocked:
+                raise Unenroll(f"{name} is blocked")
+
+    def _channel(self, ref: EnrollmentRef, identity: Identity, binding: Binding, at: datetime) -> Channel:
+        """Bind what is to be bound and find the channel a message speaks for, made when it is new."""
+        for name, kind in binding.ids:
+            bound = self._mention(name, kind, name, at)
+            bound.record = replace(bound.record, kind=kind, fingerprint=identity.fingerprint)
+        channel = self._mention(ref.enrollment_id, ref.kind, ref.device_id, at)
+        changes: dict[str, object] = {"last_seen_at": at}
+        if ref.kind.is_user_channel:
+            changes.update(kind=ref.kind, device_id=ref.device_id, user_id=ref.user_id)
+        channel.record = replace(channel.record, **changes)  # type: ignore[arg-type]  # names are fields
+        return channel
+
+    def _answer(self, channel: Channel, report: Report, at: datetime) -> None:
+        """Apply a report to the command it is for."""
+        command = _answered(channel, report.command_uuid)
+        if command is None:
+            return
+        before, after = command.state, after_report(command.state, report.status)
+        keep = report.status in FINAL and command.report is None
+        if before is after and not keep:
+            return
+        if keep:
+            command.report = report.raw
+        if after is CommandState.TRIED:
+            self._s.refusals += 1
+            command.refusal = self._s.refusals
+        command.state = after
+        command.updated_at = at
+        command.received_at = command.received_at or at
+
+    def _serve(self, channel: Channel, status: Status, at: datetime) -> Served:
+        """Choose the next command and mark it as handed out."""
+        if status is Status.IDLE:
+            channel.idle_mark = self._s.refusals
+        offered = channel.open_commands
+        choice = [one for one in offered if one.state is CommandState.AWAITING]
+        choice += [one for one in offered if one.state is CommandState.PENDING]
+        if status in BRINGS_REFUSED_BACK:
+            refused = [one for one in offered if one.state is CommandState.TRIED]
+            refused = [one for one in refused if one.refusal <= channel.idle_mark]
+            choice += sorted(refused, key=lambda one: one.refusal)
+        if not choice:
+            return Served()
+        command = choice[0]
+        command.state = CommandState.AWAITING
+        command.tries += 1
+        command.tried_at = command.updated_at = at
+        return Served(command.entry.payload, command.entry.command_uuid)
+
+    # --- looking and clearing ---
+
+    def waiting(self, api_id: str) -> list[WaitingCommand]:
+        """See `storage.base.CommandQueue`."""
+        with self._s.lock:
+            channel = self._resolve(api_id)[1]
+            return [
+                WaitingCommand(one.entry.command_uuid, one.entry.payload, one.state)
+                for one in (channel.open_commands if channel else [])
+            ]
+
+    def clear(self, api_id: str, *, at: datetime) -> int:
+        """See `storage.base.CommandQueue`."""
+        with self._s.lock:
+            channel = self._resolve(api_id)[1]
+            return channel.withdraw(CommandState.CANCEL, at) if channel else 0
+
+    def command(self, api_id: str, command: str) -> CommandRecord:
+        """See `storage.base.CommandQueue`."""
+        with self._s.lock:
+            return self._find(api_id, command).record
+
+    def report_of(self, api_id: str, command: str) -> bytes:
+        """See `storage.base.CommandQueue`."""
+        with self._s.lock:
+            return self._find(api_id, command).report or b""
+
+    def _find(self, api_id: str, command: str) -> Queued:
+        commands = list(self._known(api_id).commands.values())
+        found = [one for one in commands if one.command_id == command.lower()]
+        found = found or [one for one in commands if one.entry.command_uuid == command]
+        if not found:
+            raise NotFound(f"not found: command {command}")
+        return found[-1]
+
+
+def _answered(channel: Channel, uuid: str) -> Queued | None:
+    """The command an answer counts for; commands are in the order they were queued."""
+    same = [one for one in channel.commands.values() if one.entry.command_uuid == uuid]
+    for state in (CommandState.AWAITING, CommandState.TRIED, CommandState.PENDING):
+        found = [one for one in same if one.state is state]
+        if found:
+            return found[0]
+    return same[-1] if same else None

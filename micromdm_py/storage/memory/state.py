@@ -1,0 +1,253 @@
+"""What the memory store holds, and what all its parts need: ids, bindings, events."""
+
+import threading
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from micromdm_py.errors import Conflict, IdentityMismatch, MalformedField, NotFound
+from micromdm_py.protocol.enrollment import SHARED_IPAD_USER_ID, EnrollmentKind, EnrollmentRef
+from micromdm_py.protocol.lifecycle import OPEN_STATES, CommandState
+from micromdm_py.protocol.webhook import Event
+from micromdm_py.storage.records import (
+    CommandRecord,
+    EnrollmentRecord,
+    HeldEvent,
+    Identity,
+    NewEntry,
+    PushCertificate,
+    PushTarget,
+    ReceiverState,
+    StoredEvent,
+)
+
+__all__ = ["Binding", "Channel", "Part", "Push", "Queued", "Receiver", "State"]
+
+
+@dataclass(slots=True)
+class Queued:
+    """One command; `refusal` is the number of its last NotNow among all of them."""
+
+    sequence: int
+    entry: NewEntry
+    created_at: datetime
+    updated_at: datetime
+    state: CommandState = CommandState.PENDING
+    refusal: int = 0
+    tries: int = 0
+    tried_at: datetime | None = None
+    sent_at: datetime | None = None
+    received_at: datetime | None = None
+    canceled_at: datetime | None = None
+    report: bytes | None = None
+
+    @property
+    def command_id(self) -> str:
+        """24 hex digits: seconds since 1970, then the sequence number."""
+        return f"{int(self.created_at.timestamp()):08x}{self.sequence:016x}"
+
+    @property
+    def record(self) -> CommandRecord:
+        """The record as services see it."""
+        return CommandRecord(
+            self.command_id,
+            self.entry.command_uuid,
+            self.entry.request_type,
+            self.state,
+            self.entry.origin,
+            self.tries,
+            self.created_at,
+            self.updated_at,
+            self.tried_at,
+            self.sent_at,
+            self.received_at,
+            self.canceled_at,
+            self.report is not None,
+        )
+
+
+@dataclass(slots=True)
+class Push:
+    """Push data of an enrollment and when a push is due (None: none is scheduled)."""
+
+    token_hex: str
+    push_magic: str
+    topic: str
+    due_at: datetime | None = None
+    dead_at: datetime | None = None
+    dead_reason: str = ""
+    attempts: int = 0
+
+    def target(self, enrollment_id: str) -> PushTarget:
+        """The push data as services see it."""
+        return PushTarget(
+            enrollment_id,
+            self.token_hex,
+            self.push_magic,
+            self.topic,
+            self.dead_at,
+            self.dead_reason,
+            self.attempts,
+        )
+
+
+@dataclass(slots=True)
+class Channel:
+    """One enrollment with everything that belongs to it.
+
+    `record` is what services see; `fresh` is set from Authenticate to the first TokenUpdate; `idle_mark` is
+    the number of the last refusal that the last Idle knew of.
+    """
+
+    record: EnrollmentRecord
+    commands: dict[int, Queued] = field(default_factory=dict)
+    push: Push | None = None
+    checked_out: bool = False
+    fresh: bool = False
+    idle_mark: int = 0
+
+    @property
+    def open_commands(self) -> list[Queued]:
+        """What is still offered, by sequence."""
+        return [one for one in self.commands.values() if one.state in OPEN_STATES]
+
+    def withdraw(self, state: CommandState, at: datetime) -> int:
+        """Give every open command a final state; returns how many there were."""
+        withdrawn = self.open_commands
+        for one in withdrawn:
+            one.state = state
+            one.canceled_at = one.updated_at = at
+        return len(withdrawn)
+
+
+@dataclass(slots=True)
+class Receiver:
+    """A webhook receiver with the events it has refused."""
+
+    state: ReceiverState
+    held: dict[int, HeldEvent] = field(default_factory=dict)
+    dead: dict[int, HeldEvent] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class State:
+    """Everything; `lock` is held by each method from its first look to its last change."""
+
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    sequence: int = 0
+    refusals: int = 0
+    event_sequence: int = 0
+    serial: int = 0
+    channels: dict[str, Channel] = field(default_factory=dict)
+    once: dict[bytes, tuple[datetime, bytes]] = field(default_factory=dict)
+    events: dict[int, StoredEvent] = field(default_factory=dict)
+    receivers: dict[str, Receiver] = field(default_factory=dict)
+    push_certificates: dict[str, PushCertificate] = field(default_factory=dict)
+    push_topic: str = ""
+    authority: tuple[bytes, bytes] | None = None
+    issued: dict[bytes, tuple[int, str, datetime, bytes]] = field(default_factory=dict)
+    challenges: set[str] = field(default_factory=set)
+    undecodable: dict[bytes, dict[bytes, int]] = field(default_factory=dict)
+    quarantine: list[tuple[datetime, bytes, bytes]] = field(default_factory=list)
+    leases: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Binding:
+    """Ids that a certificate is going to be bound to, and whether one was bound to another before."""
+
+    ids: list[tuple[str, EnrollmentKind]] = field(default_factory=list)
+    rebound: bool = False
+
+
+class Part:
+    """Base of the store's parts."""
+
+    def __init__(self, state: State) -> None:
+        """Work on a state that the other parts share."""
+        self._s = state
+
+    # --- ids ---
+
+    def _mention(
+        self, enrollment_id: str, kind: EnrollmentKind | None, device_id: str, at: datetime
+    ) -> Channel:
+        """The channel with this id, made when it is new."""
+        channel = self._s.channels.get(enrollment_id)
+        if channel is None:
+            target_id = f"{int(at.timestamp()):08x}{len(self._s.channels) + 1:016x}"
+            channel = Channel(EnrollmentRecord(enrollment_id, target_id, kind, device_id))
+            self._s.channels[enrollment_id] = channel
+        return channel
+
+    def _resolve(self, api_id: str) -> tuple[str, Channel | None]:
+        """Enrollment id that an administrator's id means, and its channel when it is known."""
+        if api_id in self._s.channels:
+            return api_id, self._s.channels[api_id]
+        if api_id == SHARED_IPAD_USER_ID:
+            raise MalformedField("udid", "every Shared iPad has this UserID; say UDID:UserShortName")
+        users = [one for one in self._s.channels.values() if _is_channel_of(one.record, api_id)]
+        if len(users) > 1:
+            names = ", ".join(sorted(one.record.enrollment_id for one in users))
+            raise Conflict(f"user {api_id} has several channels: {names}")
+        return (users[0].record.enrollment_id, users[0]) if users else (api_id, None)
+
+    def _known(self, api_id: str) -> Channel:
+        """As `_resolve`, but only for an id that exists."""
+        channel = self._resolve(api_id)[1]
+        if channel is None:
+            raise NotFound(f"not found: enrollment {api_id}")
+        return channel
+
+    # --- binding ---
+
+    def _check_binding(
+        self, ref: EnrollmentRef, identity: Identity, *, authenticate: bool = False
+    ) -> Binding:
+        """Check that a certificate may act for every id a message names; changes nothing.
+
+        Raises: IdentityMismatch.
+        """
+        binding, rule = Binding(), identity.rule
+        for name, kind in ref.bound_ids:
+            channel = self._s.channels.get(name)
+            bound = channel.record.fingerprint if channel else b""
+            if bound == identity.fingerprint:
+                continue
+            if channel and bound:
+                if channel.record.kind is not kind:
+                    raise IdentityMismatch(f"{name} is known as another kind of enrollment")
+                if not authenticate and rule.warn_only:
+                    continue
+                if not authenticate:
+                    raise IdentityMismatch(f"{name} is bound to another certificate")
+                if not rule.allow_rebind and not channel.checked_out:
+                    raise IdentityMismatch(f"{name} may not be bound to another certificate")
+            if rule.exclusive and self._bound_elsewhere(ref, identity.fingerprint):
+                raise IdentityMismatch(f"the certificate of {name} is bound to another enrollment")
+            binding.ids.append((name, kind))
+            binding.rebound |= bool(bound)
+        return binding
+
+    def _bound_elsewhere(self, ref: EnrollmentRef, fingerprint: bytes) -> bool:
+        own = {name for name, _ in ref.bound_ids}
+        return any(
+            one.record.fingerprint == fingerprint and name not in own
+            for name, one in self._s.channels.items()
+        )
+
+    # --- events ---
+
+    def _append(self, enrollment_id: str, event: Event | None, at: datetime) -> None:
+        if event is not None:
+            self._s.event_sequence += 1
+            sequence = self._s.event_sequence
+            self._s.events[sequence] = StoredEvent(sequence, enrollment_id, event.event_topic, at, event.body)
+
+
+def _is_channel_of(record: EnrollmentRecord, user_id: str) -> bool:
+    return (
+        record.kind is not None
+        and record.kind.is_user_channel
+        and record.kind is not EnrollmentKind.SHARED_IPAD
+        and record.user_id == user_id
+    )

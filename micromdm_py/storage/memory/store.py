@@ -1,0 +1,44 @@
+"""The memory store: all parts on one state."""
+
+import contextlib
+from collections.abc import Iterator
+
+from micromdm_py.storage.memory.depot import DepotPart, QuarantinePart
+from micromdm_py.storage.memory.enrollments import EnrollmentPart
+from micromdm_py.storage.memory.outbox import OutboxPart
+from micromdm_py.storage.memory.pushbook import PushPart
+from micromdm_py.storage.memory.state import State
+
+__all__ = ["MemoryStore"]
+
+
+class MemoryStore(EnrollmentPart, PushPart, DepotPart, QuarantinePart, OutboxPart):
+    """Implements `storage.base.Store` in dicts, for one process; nothing survives it.
+
+    It is written to be read: each rule of the queue is one expression over all commands of an enrollment, so
+    that it can serve as the model for stores that have to be fast. A method looks at everything that may make
+    it raise before it changes anything.
+    """
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        super().__init__(State())
+
+    @contextlib.contextmanager
+    def lease(self, name: str) -> Iterator[bool]:
+        """See `storage.base.Store`."""
+        with self._s.lock:
+            free = name not in self._s.leases
+            self._s.leases.add(name)
+        try:
+            yield free
+        finally:
+            if free:
+                self._s.leases.discard(name)
+
+    def organization(self) -> tuple[str, str]:
+        """See `storage.base.Store`; the same two for every memory store."""
+        return f"{1:024x}", f"{2:024x}"
+
+    def close(self) -> None:
+        """See `storage.base.Store`; there is nothing to let go of."""
