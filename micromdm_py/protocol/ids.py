@@ -1,5 +1,7 @@
 """What may serve as an id: one rule for every route and message."""
 
+import re
+
 from micromdm_py.errors import MalformedField
 
 __all__ = ["MAX_COMMAND_UUID_CHARS", "MAX_ID_BYTES", "check_command_uuid", "check_id"]
@@ -41,4 +43,9 @@ def check_command_uuid(field: str, value: str) -> str:
         raise MalformedField(field, "must not be empty")
     if len(value) > MAX_COMMAND_UUID_CHARS:
         raise MalformedField(field, f"is longer than {MAX_COMMAND_UUID_CHARS} characters")
+    if not value.isprintable() and _NOT_IN_XML.search(value):
+        raise MalformedField(field, "has a character that XML cannot carry")
     return value
+
+
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

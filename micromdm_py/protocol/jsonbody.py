@@ -44,20 +44,19 @@ def read_object(body: bytes, *, trailing: Literal["refuse", "ignore"]) -> dict[s
 
 
 def field(found: Mapping[str, Json], name: str, kind: type[T]) -> T | None:
-    """A field by its name, exact spelling first, then without regard to letter case.
+    """A field by its name, without regard to letter case; of several spellings the last counts.
 
     None when absent or null.
 
     Raises: MalformedField in the caller's spelling when the value has another type.
     """
-    for key in [name] if name in found else [key for key in found if key.lower() == name.lower()][-1:]:
-        value = found[key]
-        if value is None:
-            return None
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise MalformedField(key, f"must be {_NAMES.get(kind, kind.__name__)}")
-        return value
-    return None
+    key = _spelling(found, name)
+    value = found.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise MalformedField(key, f"must be {_NAMES.get(kind, kind.__name__)}")
+    return value
 
 
 def strings(found: Mapping[str, Json], name: str) -> tuple[str, ...]:
@@ -65,15 +64,29 @@ def strings(found: Mapping[str, Json], name: str) -> tuple[str, ...]:
     values = field(found, name, list) or []
     for position, value in enumerate(values):
         if not isinstance(value, str):
-            raise MalformedField(f"{name}[{position}]", "must be a string")
+            raise MalformedField(f"{_spelling(found, name)}[{position}]", "must be a string")
     return tuple(values)
+
+
+def _spelling(found: Mapping[str, Json], name: str) -> str:
+    """How the caller spells a field; of several spellings the last, of none the name itself."""
+    folded = name.lower()
+    return next((key for key in reversed(tuple(found)) if key.lower() == folded), name)
+
+
+def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    """An object whose order is that of the last use of each name, so that the last spelling can be told."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        found = {name: found[name] for name in reversed(dict(reversed(pairs)))}
+    return found
 
 
 def _refuse(name: str) -> Json:
     raise ValueError(f"{name} is not JSON")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse)
+_DECODER = json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=_object)
 _SPACE = " \t\n\r"
 
 

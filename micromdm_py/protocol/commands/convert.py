@@ -4,13 +4,22 @@ Permissive, as MicroMDM is: unknown fields are ignored (and named to the caller'
 absent, types are checked. Strict adds Apple's rules, see `strict`.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from micromdm_py.errors import MalformedField
+from micromdm_py.errors import MalformedField, MalformedRequest
 from micromdm_py.protocol.commands.schema import Key, Keys, command_keys, request_types
-from micromdm_py.protocol.commands.values import SCALARS, any_dictionary, any_value, is_empty, zero
+from micromdm_py.protocol.commands.values import (
+    SCALARS,
+    any_dictionary,
+    any_members,
+    any_value,
+    is_empty,
+    zero,
+)
 from micromdm_py.protocol.ids import check_command_uuid
 from micromdm_py.protocol.jsonbody import read_object
 from micromdm_py.protocol.jsonreply import base64_text
@@ -49,11 +58,13 @@ class Findings:
 
     Attributes:
         unknown: paths of unknown fields.
+        ignored: those of them that do not reach the device.
         outside: (path, allowed values) of values outside their list.
         missing: paths of required fields that are absent.
     """
 
     unknown: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
     outside: list[tuple[str, tuple[Value, ...]]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
@@ -81,14 +92,16 @@ def convert_json(body: bytes, *, strict: bool, make_uuid: Callable[[], str]) -> 
         if strict:
             from micromdm_py.protocol.commands.strict import check  # only where it is asked for
 
-            check(kind, command, findings)
+            check(kind, command, findings, fields)
         uuid = envelope["command_uuid"]
         uuid = check_command_uuid("command_uuid", uuid) if uuid.strip() else make_uuid()
         payload = dumps_compact({"Command": {"RequestType": kind, **command}, "CommandUUID": uuid})
-    except RecursionError:
-        raise MalformedField("body", "is nested too deeply") from None
+    except MalformedField:
+        raise
+    except MalformedRequest as fault:
+        raise MalformedField("body", str(fault)) from None
     echo = {"request_type": kind, **echo}
-    return NewCommand(envelope["udid"], uuid, kind, payload, echo, tuple(findings.unknown))
+    return NewCommand(envelope["udid"], uuid, kind, payload, echo, tuple(findings.ignored))
 
 
 def convert_fields(given: dict[str, Json], keys: Keys, findings: Findings) -> dict[str, Value]:
@@ -121,10 +134,14 @@ def _dictionary(
         path = where + name
         key = keys.find(name)
         if key is None:
+            if value is None:
+                continue
             findings.unknown.append(path)
-            if is_open and value is not None:
-                values[name] = any_value(path, value)
+            if is_open:
+                values.update(any_members(where.rstrip("."), {name: value}))
                 echo[name] = _shown(values[name])
+            else:
+                findings.ignored.append(path)
         elif value is None:
             values.pop(key.name, None)
             echo.pop(key.lead, None)
@@ -217,4 +234,8 @@ def _shown(value: Value) -> object:
         return {k: _shown(v) for k, v in value.items()}
     if isinstance(value, list):
         return [_shown(v) for v in value]
-    return value if isinstance(value, str | int | float) or value is None else value.isoformat()
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds") + "Z"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no such number
+    return value

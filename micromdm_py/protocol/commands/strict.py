@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from micromdm_py.errors import MalformedField
+from micromdm_py.protocol.commands.schema import Keys, command_keys
 
 if TYPE_CHECKING:
     from micromdm_py.protocol.commands.convert import Findings
@@ -23,25 +24,40 @@ SCAN_TIME_S = range(10, 301)
 _PRINTABLE = range(0x20, 0x7F)
 
 
-def check(request_type: str, command: Command, findings: "Findings") -> None:
-    """Refuse what strict mode does not let through.
+def check(request_type: str, command: Command, findings: "Findings", given: dict[str, Any]) -> None:
+    """Refuse what strict mode does not let through. The queries of DeviceInformation have no list of values.
 
     Args:
         request_type: kind of the command.
         command: its keys as they go to the device.
         findings: what its conversion noticed.
+        given: its fields as they came, for the caller's spelling.
     Raises: MalformedField for the first finding.
     """
     for path in findings.unknown:
         raise MalformedField(path, "is not a field of this command")
     for path, values in findings.outside:
-        if not path.startswith("queries["):  # Apple knows queries that it does not document
-            raise MalformedField(path, f"must be one of {', '.join(map(str, values))}")
+        raise MalformedField(path, f"must be one of {', '.join(map(str, values))}")
     for path in findings.missing:
         raise MalformedField(path, "is required")
     conditions = _CONDITIONS.get(request_type)
     for path, reason in conditions(command) if conditions else ():
-        raise MalformedField(path, reason)
+        raise MalformedField(_as_given(path, given, command_keys(request_type)), reason)
+
+
+def _as_given(path: str, given: Any, keys: Keys | None) -> str:
+    """A path in the caller's spelling, as far as the caller gave what it names."""
+    name, dot, rest = path.partition(".")
+    lead, bracket, index = name.partition("[")
+    key = keys.find(lead) if keys else None
+    if key is None or not isinstance(given, dict):
+        return path
+    used = next((other for other in reversed(tuple(given)) if keys and keys.find(other) is key), lead)
+    inner = given.get(used)
+    if bracket:
+        inner, key = inner[int(index[:-1])] if inner else None, key.item
+    rest = _as_given(rest, inner, key.keys if key else None) if dot else ""
+    return f"{used}{bracket}{index}{dot}{rest}"
 
 
 def _install_application(command: Command) -> Iterator[Fault]:

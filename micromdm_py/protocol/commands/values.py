@@ -1,18 +1,22 @@
 """JSON values to property list values, one type at a time."""
 
-import base64
 import binascii
+import math
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from micromdm_py.errors import MalformedField, MalformedRequest
-from micromdm_py.protocol.plist import loads
+from micromdm_py.protocol.plist import MAX_DEPTH, loads, xml_text
 
-__all__ = ["SCALARS", "any_dictionary", "any_value", "is_empty", "zero"]
+__all__ = ["SCALARS", "any_dictionary", "any_members", "any_value", "is_empty", "zero"]
 
 Json = Any  # a JSON value
 Value = Any  # a property list value
+
+MAX_NAME_CHARS = 100
+"""How much of a free name an error text repeats."""
 
 _LOW, _HIGH = -(1 << 63), (1 << 63) - 1
 
@@ -20,7 +24,7 @@ _LOW, _HIGH = -(1 << 63), (1 << 63) - 1
 def _string(path: str, value: Json) -> str:
     if not isinstance(value, str):
         raise MalformedField(path, "must be a string")
-    return value
+    return xml_text(value)
 
 
 def _boolean(path: str, value: Json) -> bool:
@@ -40,16 +44,26 @@ def _integer(path: str, value: Json) -> int:
 def _real(path: str, value: Json) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise MalformedField(path, "must be a number")
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise MalformedField(path, "is too large a number")
+    return number
 
 
 def _data(path: str, value: Json) -> bytes:
     if not isinstance(value, str):
         raise MalformedField(path, "must be base64 text")
     try:
-        return base64.b64decode(value.replace("\r", "").replace("\n", ""), validate=True)
+        text = value.replace("\r", "").replace("\n", "")
+        found = binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError):
         raise MalformedField(path, "is not standard base64") from None
+    if len(text) % 4:
+        raise MalformedField(path, "is not standard base64")
+    return found
 
 
 def _digits(path: str, value: Json) -> int | str:
@@ -64,7 +78,7 @@ def _digits(path: str, value: Json) -> int | str:
 
 
 def _integer_or_string(path: str, value: Json) -> int | str:
-    return value if isinstance(value, str) else _integer(path, value)
+    return xml_text(value) if isinstance(value, str) else _integer(path, value)
 
 
 SCALARS: dict[str, Callable[[str, Json], Value]] = {
@@ -121,31 +135,58 @@ def any_dictionary(path: str, value: Json) -> dict[str, Value] | None:
     return found
 
 
-def any_value(path: str, value: Json) -> Value:
+def any_value(path: str, value: Json, depth: int = 1) -> Value:
     """A value as it is; ``{"$data": …}`` is data, ``{"$date": …}`` a date, members with null are left out.
 
+    Args:
+        path: where it stands, for errors.
+        value: the JSON value.
+        depth: how many containers it stands in.
     Raises: MalformedField.
     """
-    if isinstance(value, dict):
-        if len(value) == 1:
-            ((name, inner),) = value.items()
-            if name == "$data":
-                return _data(f"{path}.$data", inner)
-            if name == "$date":
-                return _date(f"{path}.$date", inner)
-        return {k: any_value(f"{path}.{k}", v) for k, v in value.items() if v is not None}
-    if isinstance(value, list):
-        return [any_value(f"{path}[{n}]", v) for n, v in enumerate(value)]
+    if isinstance(value, str):
+        return xml_text(value)
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return _integer(path, value)
+    if isinstance(value, float):
+        return _real(path, value)
     if value is None:
         raise MalformedField(path, "must not be null")
-    if isinstance(value, int) and not isinstance(value, bool):
-        return _integer(path, value)
-    return value
+    if depth > MAX_DEPTH:
+        raise MalformedField(path, "is nested too deeply")
+    if isinstance(value, list):
+        return [any_value(f"{path}[{n}]", v, depth + 1) for n, v in enumerate(value)]
+    mark = next(iter(value)) if len(value) == 1 else ""
+    if mark in _MARKED:
+        return _MARKED[mark](f"{path}.{mark}", value[mark])
+    return any_members(path, value, depth)
+
+
+def any_members(path: str, value: dict[str, Json], depth: int = 1) -> dict[str, Value]:
+    """The members of an object as they are; arguments and errors as for `any_value`."""
+    found = {}
+    for name, inner in value.items():
+        if inner is not None:
+            if xml_text(name) != name:
+                raise MalformedField(path, "has a key with a character that XML cannot carry")
+            found[name] = any_value(f"{path}.{name[:MAX_NAME_CHARS]}", inner, depth + 1)
+    return found
+
+
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 def _date(path: str, value: Json) -> datetime:
+    """A date as property lists hold it: whole seconds of UTC, without time zone."""
+    text = _string(path, value)
     try:
-        found = datetime.fromisoformat(_string(path, value))
-    except ValueError:
-        raise MalformedField(path, "is not an RFC 3339 time") from None
-    return found.astimezone(UTC) if found.tzinfo else found
+        if _RFC_3339.fullmatch(text):
+            return datetime.fromisoformat(text.upper()).astimezone(UTC).replace(microsecond=0, tzinfo=None)
+    except (ValueError, OverflowError):
+        pass
+    raise MalformedField(path, "is not an RFC 3339 time")
+
+
+_MARKED: dict[str, Callable[[str, Json], Value]] = {"$data": _data, "$date": _date}
