@@ -19,6 +19,7 @@ from micromdm_py.http.pages import HomeResource, VersionResource
 from micromdm_py.http.proxy import ProxyHeaders, StrictTransport
 from micromdm_py.http.push import LegacyPushResource, PushNow, PushResource
 from micromdm_py.http.request import RequestLog
+from micromdm_py.http.routes import Routes
 from micromdm_py.http.scep import ScepResource
 from micromdm_py.service.ca import CertificateAuthority
 from micromdm_py.service.checkin import CheckInService
@@ -78,7 +79,7 @@ def create_app(services: Services, rule: AppRule, log: RequestLog) -> App:
         middleware.append(StrictTransport())
     if rule.api_key:
         middleware.append(ApiKey(rule.api_key))
-    app = falcon.App(middleware=middleware, media_type="application/octet-stream")
+    app = falcon.App(middleware=middleware, router=Routes(), media_type="application/octet-stream")
     app.req_options.auto_parse_form_urlencoded = False
     app.req_options.keep_blank_qs_values = True
     app.resp_options.secure_cookies_by_default = True
@@ -104,12 +105,12 @@ def _device_routes(app: App, services: Services, rule: AppRule) -> None:
 def _admin_routes(app: App, services: Services, rule: AppRule) -> None:
     limit = rule.max_body_bytes
     app.add_route("/v1/commands", CommandsResource(services.commands, limit))
-    app.add_route("/v1/commands/{udid}", EnrollmentCommandsResource(services.commands, limit))
+    app.add_route("/v1/commands/{udid:segment}", EnrollmentCommandsResource(services.commands, limit))
     app.add_route("/v1/devices", DevicesResource(services.devices, limit))
-    app.add_route("/v1/devices/{udid}/block", BlockResource(services.devices))
-    app.add_route("/v1/devices/{udid}/unblock", UnblockResource(services.devices))
-    app.add_route("/v1/push/{udid}", PushResource(services.push))
-    app.add_route("/push/{udid}", LegacyPushResource(services.push))
+    app.add_route("/v1/devices/{udid:segment}/block", BlockResource(services.devices))
+    app.add_route("/v1/devices/{udid:segment}/unblock", UnblockResource(services.devices))
+    app.add_route("/v1/push/{udid:segment}", PushResource(services.push))
+    app.add_route("/push/{udid:segment}", LegacyPushResource(services.push))
     app.add_route("/v1/config/certificate", PushCertificateResource(services.push_certificates))
     if rule.one_time_challenges:
         app.add_route("/v1/challenge", ChallengeResource(services.challenges))

@@ -9,13 +9,14 @@ import hmac
 
 import falcon
 
-from micromdm_py.errors import Unauthenticated
+from micromdm_py.errors import MalformedField, Unauthenticated
 
 __all__ = ["ADMIN", "ApiKey"]
 
 ADMIN = "needs_api_key"
 """Attribute of a resource that only administrators may use."""
 
+UNDECODED = "\N{REPLACEMENT CHARACTER}"
 USER = b"micromdm"
 
 
@@ -27,11 +28,19 @@ class ApiKey:
         self._expected = USER + b":" + key.encode()
 
     def process_resource(
-        self, req: falcon.Request, _resp: falcon.Response, resource: object, _params: dict[str, str]
+        self, req: falcon.Request, _resp: falcon.Response, resource: object, params: dict[str, str]
     ) -> None:
-        """Check the credentials of a routed request. Raises: Unauthenticated."""
-        if getattr(resource, ADMIN, False) and not self._fits(req.env.get("HTTP_AUTHORIZATION", "")):
+        """Check the credentials of a routed request, then that the fields of its path are text.
+
+        Raises: Unauthenticated, MalformedField.
+        """
+        if not getattr(resource, ADMIN, False):
+            return
+        if not self._fits(req.env.get("HTTP_AUTHORIZATION", "")):
             raise Unauthenticated("Unauthorized")
+        for name, value in params.items():
+            if UNDECODED in value:  # what stands for bytes that are not UTF-8; two ids could look alike
+                raise MalformedField(name, "is not UTF-8")
 
     def _fits(self, header: str) -> bool:
         scheme, _, text = header.partition(" ")

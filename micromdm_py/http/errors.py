@@ -2,11 +2,12 @@
 
 import logging
 from typing import Any
+from urllib.parse import quote
 
 import falcon
 
 from micromdm_py import errors as e
-from micromdm_py.http.request import path_of, request_id_of
+from micromdm_py.http.request import clean_path, path_of, request_id_of
 from micromdm_py.protocol.jsonreply import json_reply
 
 __all__ = ["register_errors"]
@@ -37,6 +38,7 @@ TEXT_PATHS = ("/mdm/", "/ota/", "/scep")
 JSON = "application/json; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"
 RETRY_AFTER_S = "5"
+PATH_MARKS = "/:@!$&'()*+,;=~"
 
 logger = logging.getLogger(__name__)
 
@@ -49,11 +51,8 @@ def register_errors(app: falcon.App[Any, Any]) -> None:  # Any: whatever request
     app.add_error_handler(e.MdmError, _mdm_error)
 
 
-def _status(table: dict[type[e.MdmError], int], error: Exception) -> int:
-    for kind in type(error).__mro__:
-        if kind in table:
-            return table[kind]
-    return 500
+def _status(table: dict[type[e.MdmError], int], error: Exception) -> int | None:
+    return next((table[kind] for kind in type(error).__mro__ if kind in table), None)
 
 
 def _mdm_error(req: falcon.Request, resp: falcon.Response, error: Exception, _params: object) -> None:
@@ -61,12 +60,18 @@ def _mdm_error(req: falcon.Request, resp: falcon.Response, error: Exception, _pa
     device = path in DEVICE_PATHS
     as_text = not device and path.startswith(TEXT_PATHS)
     status = _status(DEVICE if device or as_text else API, error)
+    if status is None:
+        if not (device or as_text):
+            return _unexpected(req, resp, error, _params)
+        status = 500
     _answer(resp, status, b"")
     if status == 503:
         resp.set_header("Retry-After", RETRY_AFTER_S)
-    if device:
+    if device or status >= 500:
         logger.warning("%s %s refused: %s: %s", req.method, path, type(error).__name__, error)
-    elif as_text:
+    if device:
+        return
+    if as_text:
         resp.data, resp.content_type = f"{error}\n".encode("utf-8", "replace"), TEXT
     else:
         resp.data, resp.content_type = json_reply({"error": str(error)}), JSON
@@ -77,17 +82,17 @@ def _mdm_error(req: falcon.Request, resp: falcon.Response, error: Exception, _pa
 
 def _http_error(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, _params: object) -> None:
     """What the framework refuses by itself: unknown paths, wrong methods."""
-    _answer(resp, error.status_code, b"")
+    status = error.status_code
+    _answer(resp, 405 if status == 400 else status, b"")  # 400: a method that is none at all
     for name, value in dict(error.headers or {}).items():
         resp.set_header(name, value)
-    if error.status_code != 404:
+    if status != 404:
         return
-    path = path_of(req)
-    clean = _clean(path)
+    path = req.env["PATH_INFO"]
+    clean = clean_path(path)
     if clean != path:
         resp.status = falcon.HTTP_301
-        query = req.env.get("QUERY_STRING", "")
-        resp.set_header("Location", f"{clean}?{query}" if query else clean)
+        resp.set_header("Location", _location(clean, req.env.get("QUERY_STRING", "")))
         return
     resp.data, resp.content_type = b"404 page not found\n", TEXT
     resp.set_header("X-Content-Type-Options", "nosniff")
@@ -115,13 +120,7 @@ def _answer(resp: falcon.Response, status: int, body: bytes) -> None:
     resp.content_type = None
 
 
-def _clean(path: str) -> str:
-    """A path without empty, `.` and `..` segments; a trailing slash stays."""
-    parts: list[str] = []
-    for part in path.split("/"):
-        if part == "..":
-            del parts[-1:]
-        elif part not in ("", "."):
-            parts.append(part)
-    clean = "/" + "/".join(parts)
-    return clean + "/" if path.endswith("/") and parts else clean
+def _location(path: str, query: str) -> str:
+    """A decoded path as a reference; escaped, lest it begin another header or name another host."""
+    escaped = quote(path.encode("latin-1"), safe=PATH_MARKS)
+    return f"{escaped}?{query}" if query else escaped

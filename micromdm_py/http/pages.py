@@ -39,13 +39,9 @@ in the settings.</p>
 class HomeResource:
     """A page with a link to the enrollment profile."""
 
-    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Show the page."""
+    def on_any(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Show the page, whatever the method."""
         resp.data, resp.content_type = HOME, "text/html; charset=utf-8"
-
-    on_post = on_get
-    on_put = on_get
-    on_delete = on_get
 
 
 class VersionResource:
@@ -55,10 +51,6 @@ class VersionResource:
         """Tell these six texts."""
         self._document = json_reply(build)
 
-    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Tell the version."""
+    def on_any(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Tell the version, whatever the method."""
         reply(resp, self._document)
-
-    on_post = on_get
-    on_put = on_get
-    on_delete = on_get

@@ -3,16 +3,29 @@
 from collections.abc import Callable
 
 import falcon
+from falcon.constants import COMBINED_METHODS
 
 from micromdm_py.logs import quoted, request_id
 
-__all__ = ["RequestLog", "path_of", "request_id_of"]
+__all__ = ["RequestLog", "clean_path", "path_of", "request_id_of"]
 
 
 def path_of(req: falcon.Request) -> str:
-    """The path as the client sent it, percent-decoded once, before any clean-up."""
+    """The path as the client sent it, percent-decoded once, for people to read."""
     path: str = req.env.get("PATH_INFO", "") or "/"
     return path.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+def clean_path(path: str) -> str:
+    """A path without empty, `.` and `..` segments; a slash at the end stays."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    clean = "/" + "/".join(parts)
+    return clean + "/" if path.endswith("/") and parts else clean
 
 
 def request_id_of(req: falcon.Request) -> str:
@@ -33,8 +46,10 @@ class RequestLog:
         req.context.request_id = name = self._make_id()
         request_id.set(name)
         path = req.env["PATH_INFO"]
-        if "//" in path or "/." in path:
+        if ("//" in path or "/." in path) and clean_path(path) != path:
             raise falcon.HTTPNotFound  # the router would take it for the clean path
+        if req.method not in COMBINED_METHODS:
+            req.method = "TRACE"  # an unknown method is refused like a known one that no route has
 
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: bool

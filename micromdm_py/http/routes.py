@@ -1,0 +1,42 @@
+"""How routes treat methods and path segments: as MicroMDM's clients know it.
+
+OPTIONS is a method like any other (falcon would answer it by itself), some resources answer every method,
+and a segment that a route names has at least one character.
+"""
+
+from typing import Any
+
+import falcon
+from falcon.constants import COMBINED_METHODS
+from falcon.routing import BaseConverter, CompiledRouter
+
+__all__ = ["Routes"]
+
+
+class Routes(CompiledRouter):
+    """Falcon's router with our rules.
+
+    A resource with `on_any` answers every method. Others answer 405 and `Allow` for methods they do not have.
+    A field written `{name:segment}` matches a segment that is not empty.
+    """
+
+    def __init__(self) -> None:
+        """Make a router without routes."""
+        super().__init__()
+        self.options.converters["segment"] = _Segment
+
+    def map_http_methods(self, resource: object, **kwargs: Any) -> Any:  # Any: falcon's own types
+        """Say which method of a resource answers which HTTP method; all are covered."""
+        found = super().map_http_methods(resource, **kwargs)
+        allowed = sorted(found)
+
+        def refuse(_req: falcon.Request, _resp: falcon.Response, **_: object) -> None:
+            raise falcon.HTTPMethodNotAllowed(allowed)
+
+        other = getattr(resource, "on_any", refuse)
+        return {**dict.fromkeys(COMBINED_METHODS, other), **found}
+
+
+class _Segment(BaseConverter):
+    def convert(self, value: str) -> str | None:
+        return value or None
