@@ -25,7 +25,7 @@ from micromdm_py.protocol.jsonbody import read_object
 from micromdm_py.protocol.jsonreply import base64_text
 from micromdm_py.protocol.plist import dumps_compact
 
-__all__ = ["Findings", "NewCommand", "convert_fields", "convert_json"]
+__all__ = ["Findings", "NewCommand", "convert_json"]
 
 Json = Any  # a JSON value
 Value = Any  # a property list value
@@ -102,11 +102,6 @@ def convert_json(body: bytes, *, strict: bool, make_uuid: Callable[[], str]) -> 
         raise MalformedField("body", str(fault)) from None
     echo = {"request_type": kind, **echo}
     return NewCommand(envelope["udid"], uuid, kind, payload, echo, tuple(findings.ignored))
-
-
-def convert_fields(given: dict[str, Json], keys: Keys, findings: Findings) -> dict[str, Value]:
-    """Convert the fields of a command to the keys of its property list. Raises: MalformedField."""
-    return _dictionary(given, keys, "", findings)[0]
 
 
 def _take_envelope(fields: dict[str, Json]) -> dict[str, str]:

@@ -2,24 +2,28 @@
 
 A key is a path of names, in any spelling of the schema, parted by dots; a number counts the elements of an
 array of dictionaries (``settings.0.item=DeviceName``). An array of plain values is given by repeating its
-key.
+key. Unlike the JSON API, which keeps MicroMDM's habits, this sends exactly what is given.
 """
 
 import base64
-from collections.abc import Callable, Iterable
+import difflib
+import re
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from micromdm_py.errors import MalformedField
-from micromdm_py.protocol.commands.convert import Findings, convert_fields
 from micromdm_py.protocol.commands.schema import Key, Keys, command_keys, request_types
+from micromdm_py.protocol.commands.values import SCALARS, any_dictionary, any_members
 from micromdm_py.protocol.ids import check_command_uuid
+from micromdm_py.protocol.jsonbody import read_object
 from micromdm_py.protocol.plist import dumps_indented
 
 __all__ = ["WrongKeys", "generate"]
 
-MAX_INDEX = 1000
+_INTEGER = re.compile("-?[0-9]{1,19}")
 
-Given = dict[str, Any]  # the JSON form of a command, as it is being put together
+Command = dict[str, Any]  # part of the property list, as it is being put together
+ReadFile = Callable[[str], bytes]
 
 
 class WrongKeys(MalformedField):
@@ -32,109 +36,164 @@ class WrongKeys(MalformedField):
 
 
 def generate(
-    request_type: str, words: Iterable[str], uuid: str, read_file: Callable[[str], bytes]
+    request_type: str, words: Iterable[str], uuid: str, read_file: ReadFile
 ) -> tuple[bytes, list[str]]:
     """Make the property list of a command.
 
     Args:
         request_type: kind of the command.
-        words: ``key=value`` each; the value of a data key is base64, or ``@`` and the name of a file.
+        words: ``key=value`` each. Data is base64, or ``@`` and the name of a file; a dictionary of anything
+            is a JSON object, ``@`` and the name of a file with one or with a property list, or given key by
+            key.
         uuid: its CommandUUID.
         read_file: reads a named file.
     Returns: the property list, and the required keys that are missing.
     Raises: MalformedField for an unknown request type; WrongKeys naming every wrong word.
     """
     if request_type not in request_types():
-        raise MalformedField("request_type", f"unknown RequestType: {request_type}")
-    keys, given, faults = command_keys(request_type), Given(), list[str]()
+        raise MalformedField("request_type", f"unknown RequestType: {request_type}{_hint(request_type)}")
+    keys, command, faults = command_keys(request_type), Command(), list[str]()
     for word in words:
         path, sign, value = word.partition("=")
         try:
             if not sign:
                 raise MalformedField(word, "must be key=value")
-            _place(given, keys, path.split("."), value, path, read_file)
+            _place(command, keys, path.split("."), _Given(path, value, read_file))
         except MalformedField as fault:
             faults.append(str(fault))
     if faults:
         raise WrongKeys(faults)
-    findings = Findings()
-    command = convert_fields(given, keys, findings)
     check_command_uuid("CommandUUID", uuid)
     plist = {"Command": {"RequestType": request_type, **command}, "CommandUUID": uuid}
-    return dumps_indented(plist), findings.missing
+    return dumps_indented(plist), list(_missing(keys, command, ""))
 
 
-def _place(
-    given: Given, keys: Keys, path: list[str], value: str, shown: str, read_file: Callable[[str], bytes]
-) -> None:
+def _hint(request_type: str) -> str:
+    names = {name.lower(): name for name in request_types()}
+    near = difflib.get_close_matches(request_type.lower(), names, n=1)
+    return f" (did you mean {names[near[0]]}?)" if near else ""
+
+
+class _Given:
+    """The value of one word, and how to read it; `path` is its key as given."""
+
+    def __init__(self, path: str, text: str, read_file: ReadFile) -> None:
+        self.path, self._text, self._read_file = path, text, read_file
+
+    @property
+    def text(self) -> str:
+        return self._text
+
+    def scalar(self, key: Key) -> Any:
+        """The value for a key, by the key's type. Raises: MalformedField."""
+        value: str | bool | int = self._text
+        if key.type == "boolean":
+            value = {"true": True, "false": False}.get(self._text, self._text)
+        elif key.type in ("integer", "digits") and _INTEGER.fullmatch(self._text):
+            value = int(self._text)
+        elif key.type == "data" and self._text.startswith("@"):
+            return self._file()
+        found = SCALARS[key.type](self.path, value)
+        if key.values and found not in key.values:
+            raise MalformedField(self.path, f"must be one of {', '.join(map(str, key.values))}")
+        return found
+
+    def dictionary(self) -> Command:
+        """A dictionary of anything. Raises: MalformedField."""
+        data = self._file() if self._text.startswith("@") else self._text.encode("utf-8", "replace")
+        if data.lstrip().startswith(b"{"):
+            try:
+                return any_members(self.path, read_object(data, trailing="refuse"))
+            except MalformedField as fault:
+                raise MalformedField(self.path, fault.reason) from None
+        if not self._text.startswith("@"):
+            raise self.fault("is a dictionary: name a key in it after a dot, or give JSON or @FILE")
+        return any_dictionary(self.path, base64.b64encode(data).decode()) or {}
+
+    def loose(self) -> str | bool:
+        """A value of which nothing is known. Raises: MalformedField."""
+        return {"true": True, "false": False}.get(self._text, self._text)
+
+    def fault(self, reason: str) -> MalformedField:
+        return MalformedField(self.path, reason)
+
+    def _file(self) -> bytes:
+        name = self._text[1:]
+        try:
+            return self._read_file(name)
+        except (OSError, ValueError) as fault:
+            reason = fault.strerror if isinstance(fault, OSError) else fault
+            raise self.fault(f"{name}: {reason}") from None
+
+
+def _place(command: Command, keys: Keys, path: list[str], given: _Given) -> None:
     """Put one value where its path leads. Raises: MalformedField."""
-    key = keys.find(path[0])
+    name, *rest = path
+    key = keys.find(name)
     if key is None:
-        known = ", ".join(k.lead for k in keys.all) or "none"
-        raise MalformedField(shown, f"no such key; known here: {known}")
-    rest = path[1:]
-    if key.type == "array":
-        _place_in_array(given, key, rest, value, shown, read_file)
-    elif key.type == "any":
-        _place_anything(given.setdefault(key.lead, {}), rest, value, shown)
-    elif key.keys is not None:
+        raise given.fault(f"no such key; known here: {', '.join(k.lead for k in keys.all) or 'none'}")
+    if key.type == "array" and (key.variants is not None or (key.item is not None and key.item.keys)):
+        _place_in_array(command.setdefault(key.name, []), key, rest, given)
+    elif key.type == "array":
+        if rest:
+            raise given.fault(f"{name} holds no other keys")
+        found = given.scalar(key.item) if key.item is not None else given.loose()
+        command.setdefault(key.name, []).append(found)
+    elif key.keys is not None and key.type != "any":
         if not rest:
-            raise MalformedField(shown, "is a dictionary: name a key in it after a dot")
-        _place(given.setdefault(key.lead, {}), key.keys, rest, value, shown, read_file)
+            raise given.fault("is a dictionary: name a key in it after a dot")
+        _place(command.setdefault(key.name, {}), key.keys, rest, given)
+    elif key.type == "any" and rest:
+        _place_anything(command.setdefault(key.name, {}), rest, given)
     elif rest:
-        raise MalformedField(shown, f"{key.lead} holds no other keys")
+        raise given.fault(f"{name} holds no other keys")
+    elif key.name in command:
+        raise given.fault("is given twice")
     else:
-        given[key.lead] = _scalar(key, value, shown, read_file)
+        command[key.name] = given.dictionary() if key.type == "any" else given.scalar(key)
 
 
-def _place_in_array(
-    given: Given, key: Key, rest: list[str], value: str, shown: str, read_file: Callable[[str], bytes]
-) -> None:
-    elements = given.setdefault(key.lead, [])
-    inner = key.item.keys if key.item is not None else None
-    if inner is None and key.variants is None:
-        item = key.item or key
-        elements.append(_scalar(item, value, shown, read_file))
-        return
-    if len(rest) < 2 or not rest[0].isdigit() or int(rest[0]) > min(len(elements), MAX_INDEX):
-        raise MalformedField(shown, f"name an element by its number, counted from 0: {key.lead}.0.…")
-    if int(rest[0]) == len(elements):
-        elements.append({})
-    element = elements[int(rest[0])]
+def _place_in_array(elements: list[Command], key: Key, rest: list[str], given: _Given) -> None:
+    number = int(rest[0]) if len(rest) > 1 and re.fullmatch("[0-9]{1,4}", rest[0]) else -1
+    if not 0 <= number <= len(elements):
+        raise given.fault(f"name an element by its number, counted from 0: {key.lead}.0.KEY")
+    element = elements[number] if number < len(elements) else Command()
+    keys = key.item.keys if key.item is not None else None
     if key.variants is not None:
-        if rest[1].lower() == "item":
-            if value not in key.variants:
-                raise MalformedField(shown, f"no such setting; known: {', '.join(key.variants)}")
-            element["item"] = value
-            return
-        inner = key.variants.get(element.get("item", ""))
-    if inner is None:
-        raise MalformedField(shown, f"give {key.lead}.{rest[0]}.item first")
-    _place(element, inner, rest[1:], value, shown, read_file)
+        item = given.text if rest[1].lower() == "item" else element.get("Item")
+        keys = key.variants.get(item or "")
+        if item is None:
+            raise given.fault(f"give {key.lead}.{number}.item first")
+        if keys is None:
+            raise given.fault(f"no such setting; known: {', '.join(key.variants)}")
+    if keys is not None:
+        _place(element, keys, rest[1:], given)
+    if number == len(elements):
+        elements.append(element)
 
 
-def _place_anything(given: Given, rest: list[str], value: str, shown: str) -> None:
-    if not rest:
-        raise MalformedField(shown, "is a dictionary: name a key in it after a dot")
-    for name in rest[:-1]:
-        given = given.setdefault(name, {})
-    given[rest[-1]] = {"true": True, "false": False}.get(value, value)
+def _place_anything(command: Command, rest: list[str], given: _Given) -> None:
+    *outer, last = rest
+    for name in outer:
+        command = command.setdefault(name, {})
+        if not isinstance(command, dict):
+            raise given.fault(f"{name} is no dictionary")
+    if last in command:
+        raise given.fault("is given twice")
+    command.update(any_members(given.path, {last: given.loose()}))
 
 
-def _scalar(key: Key, value: str, shown: str, read_file: Callable[[str], bytes]) -> Any:
-    """The JSON form of a value, by the type of its key."""
-    if key.type == "boolean":
-        if value not in ("true", "false"):
-            raise MalformedField(shown, "must be true or false")
-        return value == "true"
-    if key.type in ("integer", "digits") or (key.type == "integer or string" and value.isdigit()):
-        try:
-            return int(value)
-        except ValueError:
-            raise MalformedField(shown, "must be an integer") from None
-    if key.type == "data" and value.startswith("@"):
-        try:
-            return base64.b64encode(read_file(value[1:])).decode()
-        except OSError as fault:
-            raise MalformedField(shown, f"{value[1:]}: {fault.strerror}") from None
-    return value
+def _missing(keys: Keys, command: Command, where: str) -> Iterator[str]:
+    """Paths of the keys that Apple requires and the command lacks."""
+    for key in keys.all:
+        value = command.get(key.name)
+        if value is None:
+            if key.required:
+                yield where + key.lead
+        elif key.type == "dictionary" and key.keys is not None:
+            yield from _missing(key.keys, value, f"{where}{key.lead}.")
+        elif key.type == "array":
+            for number, element in enumerate(value):
+                inner = key.variants[element["Item"]] if key.variants else key.item and key.item.keys
+                if inner:
+                    yield from _missing(inner, element, f"{where}{key.lead}.{number}.")
