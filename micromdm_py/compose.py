@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from micromdm_py import courier
+from micromdm_py import courier, lead
 from micromdm_py.config import Config
 from micromdm_py.errors import StartupError
 from micromdm_py.http.app import AppRule, Services, create_app
@@ -113,7 +113,9 @@ def _open(config: Config) -> LmdbStore:
         config.config_path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as fault:
         raise StartupError(f"creating config directory {config.config_path}: {fault.strerror}") from fault
-    return open_store(store_path(config), map_size_bytes=config.store_size_gib * GIB)
+    return open_store(
+        store_path(config), map_size_bytes=config.store_size_gib * GIB, before_wait=lead.give_up
+    )
 
 
 def _services(config: Config, store: Store) -> Services:
@@ -132,7 +134,7 @@ def _services(config: Config, store: Store) -> Services:
     )
     acceptance = AcceptanceRule(config.validate_scep_issuer, config.validate_scep_expiration)
     identities = Identities(store, lambda: authority.certificate, acceptance, binding, _now)
-    declarative = Declarative(config.dm, HttpDeclarative, slots=slots)
+    declarative = lead.waiting(Declarative(config.dm, HttpDeclarative(), slots=slots))
     wants_events = bool(config.command_webhook_url)
     return Services(
         checkin=CheckInService(
@@ -150,12 +152,14 @@ def _services(config: Config, store: Store) -> Services:
         challenges=challenges,
         commands=Commands(store, strict=config.strict_commands, wake=wake, now=_now, make_uuid=_uuid),
         devices=Devices(store, _now),
-        push=PushNow(
-            store,
-            ApnsSender(config.apns_url, config.apns_ca_file, user_agent=_user_agent()),
-            slots,
-            clock=_now,
-            draw=random.random,
+        push=lead.waiting(
+            PushNow(
+                store,
+                ApnsSender(config.apns_url, config.apns_ca_file, user_agent=_user_agent()),
+                slots,
+                clock=_now,
+                draw=random.random,
+            )
         ),
         push_certificates=PushCertificates(store, store, wake=wake, now=_now),
         client_certificates=ClientCertificates(config.client_cert_header, trusted),

@@ -17,6 +17,7 @@ INWARD = {
     "receivers": ("errors",),
     "config": ("errors", "receivers"),
     "config_rules": ("config", "errors", "receivers"),
+    "lead": (),
     "logs": ("config",),
     "protocol": ("errors",),
     "storage": ("errors", "protocol"),
@@ -28,7 +29,7 @@ INWARD = {
     "net": ("errors", "logs", "protocol", "receivers", "service", "storage.base", "storage.records"),
     "http": ("errors", "logs", "protocol", "service", "storage.base", "storage.records", "version"),
     "simulator": ("errors", "protocol"),
-    "server": ("compose", "config", "errors", "logs"),
+    "server": ("compose", "config", "errors", "lead", "logs"),
     "cli": (
         "config",
         "config_rules",

@@ -6,6 +6,8 @@ from typing import TypeVar
 from gunicorn.http.body import Body, LengthReader
 from gunicorn.http.errors import ParseException
 
+from micromdm_py import lead
+
 __all__ = ["RequestBody"]
 
 T = TypeVar("T")
@@ -63,6 +65,7 @@ class RequestBody:
         if self._ask:
             ask, self._ask = self._ask, None
             ask()
+        lead.give_up()  # the rest of the body comes as slowly as the client likes
         try:
             return read(size)
         except ParseException as error:

@@ -1,11 +1,13 @@
-"""Threads that share one epoll: any of them takes the next event and serves it to the end.
+"""Threads that share one epoll: one leads, and serves event after event to the end.
 
-There is no thread per connection and no hand-over between threads. A connection is watched by the
-kernel while it waits for its client (handshake, header, body up to a size, room for the answer) and
-costs no thread then. An event goes to exactly one thread (EPOLLONESHOT), which reads what is there,
-runs the application when the request is complete, sends, and lets the kernel watch again. When the
-last free thread takes an event another one is started, so requests that wait for long (long polls,
-outgoing calls) do not hold up others until the limit of threads is reached.
+There is no thread per connection and no hand-over between threads as long as nobody waits. A connection
+is watched by the kernel while it waits for its client (handshake, header, body up to a size, room for the
+answer) and costs no thread then. The leading thread takes an event, reads what is there, runs the
+application when the request is complete, sends, and lets the kernel watch again. When it has to wait
+(`lead.give_up`) the next thread in line leads; when there is none another one is started, so requests
+that wait for long (commits, long polls, outgoing calls) do not hold up others until the limit of threads
+is reached. A leader that waits without having said so is found out by the worker's main thread within a
+second or two.
 """
 
 import logging
@@ -17,6 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from micromdm_py import lead
 from micromdm_py.logs import log_event
 from micromdm_py.server.connection import Closed, Connection, Phase
 from micromdm_py.server.exchange import Exchange
@@ -32,6 +35,8 @@ _log = logging.getLogger(__name__)
 _IDLE_THREAD_S = 30.0
 _HEAD_START_S = 0.002
 _FOREVER = float("inf")
+_STUCK_S = 0.5
+"""How long a leader may serve one event before somebody else takes over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,9 @@ class Loop:
         self._resting: set[int] = set()
         self._lock = threading.Lock()
         self._door_lock = threading.Lock()
+        self._baton = threading.Lock()
+        self._hand_over: Callable[[], None] = lambda: None
+        self._serving_since = 0.0
         self._free = self._threads = 1
         self._closing = False
 
@@ -101,6 +109,8 @@ class Loop:
         Returns: number of connections left.
         """
         now = time.monotonic()
+        if self._serving_since and now - self._serving_since > _STUCK_S:
+            self._hand_over()  # the leader waits for something without having said so
         for connection, _ in list(self._connections.values()):
             if connection.deadline < now:
                 log_event(
@@ -126,28 +136,49 @@ class Loop:
                 self._threads -= 1
 
     def _work(self) -> None:
+        """Stand in line for the lead, lead until it is given up, and so on."""
         while True:
-            events = self._epoll.poll(_IDLE_THREAD_S, 1)
-            with self._lock:
-                if not events:
+            if not self._baton.acquire(timeout=_IDLE_THREAD_S):
+                with self._lock:
                     if self._free == 1:
                         continue
                     self._free -= 1
                     self._threads -= 1
                     return
+            with self._lock:
                 self._free -= 1
+            self._lead()
+            with self._lock:
+                self._free += 1
+
+    def _lead(self) -> None:
+        """Take events and serve them until one of them has to wait."""
+        leading = True
+
+        def hand_over() -> None:
+            nonlocal leading
+            with self._lock:
+                if not leading:
+                    return
+                leading = False
                 hire = not self._free and self._threads < self._most_threads
                 if hire:
                     self._free += 1
                     self._threads += 1
+            self._baton.release()
             if hire:
                 self._hire()
+
+        self._hand_over = hand_over
+        lead.lead_with(hand_over)
+        while leading:
+            self._serving_since = 0.0
+            events = self._epoll.poll(-1, 1)
+            self._serving_since = time.monotonic()
             try:
                 self._handle(events[0][0])
             except Exception:
                 _log.exception("connection failed")
-            with self._lock:
-                self._free += 1
 
     def _handle(self, fd: int) -> None:
         if entry := self._connections.get(fd):

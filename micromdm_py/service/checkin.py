@@ -23,7 +23,6 @@ from micromdm_py.protocol.checkin import (
 )
 from micromdm_py.protocol.plist import loads
 from micromdm_py.protocol.webhook import Event, checkin_event, server_event
-from micromdm_py.service.declarative import Declarative
 from micromdm_py.service.identity import Identities
 from micromdm_py.storage.base import Enrollments
 from micromdm_py.storage.records import Identity
@@ -42,7 +41,7 @@ class CheckInService:
         self,
         store: Enrollments,
         identities: Identities,
-        declarative: Declarative,
+        declarative: Callable[[DeclarativeManagement], bytes],
         *,
         wants_events: bool,
         wake: Callable[[], None],

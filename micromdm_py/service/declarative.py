@@ -5,7 +5,6 @@ place.
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Semaphore
 from typing import Protocol
@@ -43,7 +42,7 @@ class DeclarativeUpstream(Protocol):
 class Declarative:
     """Passes requests on, a bounded number at a time."""
 
-    def __init__(self, base_url: str, upstream: Callable[[], DeclarativeUpstream], *, slots: int) -> None:
+    def __init__(self, base_url: str, upstream: DeclarativeUpstream, *, slots: int) -> None:
         """Send to what lies below `base_url` ("" when the feature is off), at most `slots` at once."""
         self._base, self._upstream = base_url, upstream
         self._slots = Semaphore(slots)
@@ -60,7 +59,7 @@ class Declarative:
             raise Busy("too many declarative requests at once")
         try:
             method = "PUT" if message.data else "GET"
-            reply = self._upstream().send(method, url, _sent_id(message.enrollment), message.data)
+            reply = self._upstream.send(method, url, _sent_id(message.enrollment), message.data)
         finally:
             self._slots.release()
         if reply.status != 200:

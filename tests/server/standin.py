@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from micromdm_py import lead
 from micromdm_py.errors import MdmError, StartupError
 from micromdm_py.logs import LogfmtFormatter
 from micromdm_py.server import run
@@ -69,6 +70,7 @@ class StandInApp:
         return [body]
 
     def _wait(self, environ: Environ) -> bytes:
+        lead.give_up()  # as every application has to before it waits
         (self._folder / "waiting").touch()
         stopping = environ["micromdm.stopping"]
         assert isinstance(stopping, threading.Event)

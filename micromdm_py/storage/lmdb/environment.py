@@ -129,8 +129,12 @@ class Environment:
     neighbours.
     """
 
-    def __init__(self, path: Path, *, map_size_bytes: int) -> None:
+    def __init__(
+        self, path: Path, *, map_size_bytes: int, before_wait: Callable[[], None] = lambda: None
+    ) -> None:
         """Open the folder `path`, making it (0700, files 0600) when it is missing.
+
+        `before_wait` is called by each thread that is about to wait for a commit.
 
         Raises: StartupError when it is no store of ours, damaged, newer than this program, or not accessible.
         """
@@ -157,6 +161,7 @@ class Environment:
         except StartupError:
             self._env.close()
             raise
+        self._before_wait = before_wait
         self._mutex = threading.Lock()
         self._leader = threading.Lock()
         self._waiting: list[_Entry[object]] = []
@@ -196,6 +201,7 @@ class Environment:
         entry = _Entry(operation)
         with self._mutex:
             self._waiting.append(entry)  # type: ignore[arg-type]  # one list holds results of every type
+        self._before_wait()
         with self._leader:
             while not entry.done:
                 with self._mutex:

@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from micromdm_py.storage.lmdb.base import SeenTimes
@@ -59,13 +59,16 @@ class LmdbStore(EnrollmentPart, PushPart, DepotPart, QuarantinePart, OutboxPart)
         self._env.close()
 
 
-def open_store(path: Path, *, map_size_bytes: int) -> LmdbStore:
+def open_store(
+    path: Path, *, map_size_bytes: int, before_wait: Callable[[], None] = lambda: None
+) -> LmdbStore:
     """Open the store in a folder, making it when it is missing.
 
     Args:
         path: the folder of the environment, `<config-path>/micromdm.lmdb`.
         map_size_bytes: largest size; the file is sparse.
+        before_wait: called by each thread that is about to wait for a commit.
     Raises: StartupError.
     """
-    env = Environment(path, map_size_bytes=map_size_bytes)
+    env = Environment(path, map_size_bytes=map_size_bytes, before_wait=before_wait)
     return LmdbStore(path, env, SeenTimes(env))
