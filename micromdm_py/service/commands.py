@@ -41,7 +41,7 @@ class Commands:
         Args:
             body: the request's body.
             strict: refuse what breaks Apple's schema.
-            key: Idempotency-Key of the caller, "" for none.
+            key: Idempotency-Key of the caller, "" for none; it counts for one id and one kind of request.
         Returns: the reply; for a key seen before, the first reply.
         Raises: MalformedRequest, Conflict, StorageUnavailable.
         """
@@ -52,7 +52,7 @@ class Commands:
             logger.warning("%s: fields that are not known and were ignored: %s", command.request_type, names)
         echo = {"command_uuid": command.command_uuid, "command": command.echo}
         entry = NewEntry(command.command_uuid, command.request_type, command.payload)
-        return self._enqueue(api_id, entry, json_reply({"payload": echo}), key)
+        return self._enqueue(api_id, entry, json_reply({"payload": echo}), _once("json", api_id, key))
 
     def queue_raw(self, api_id: str, body: bytes, *, key: str = "") -> bytes:
         """Queue a property list as it is; arguments, result and errors as in `queue_json`."""
@@ -65,10 +65,10 @@ class Commands:
             "payload": base64_text(body),
         }
         entry = NewEntry(command.command_uuid, command.request_type, command.payload)
-        return self._enqueue(api_id, entry, json_reply({"payload": payload}), key)
+        return self._enqueue(api_id, entry, json_reply({"payload": payload}), _once("raw", api_id, key))
 
-    def _enqueue(self, api_id: str, entry: NewEntry, reply: bytes, key: str) -> bytes:
-        once = Once(_digest(key), reply) if key else None
+    def _enqueue(self, api_id: str, entry: NewEntry, reply: bytes, digest: bytes | None) -> bytes:
+        once = Once(digest, reply) if digest else None
         done = self._queue.enqueue(api_id, entry, at=self._now(), once=once)
         if done.answer is not None:
             return done.answer
@@ -104,7 +104,13 @@ def check_api_id(field: str, api_id: str) -> str:
     return api_id
 
 
-def _digest(key: str) -> bytes:
+def _once(kind: str, api_id: str, key: str) -> bytes | None:
+    """What stands for an idempotency key.
+
+    The id is part of it: a caller who sends the same job to many devices under one key means each of them.
+    """
+    if not key:
+        return None
     if len(key) > MAX_KEY_CHARS:
         raise MalformedField("Idempotency-Key", f"is longer than {MAX_KEY_CHARS} characters")
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+    return hashlib.sha256("\0".join((kind, api_id, key)).encode("utf-8", "surrogatepass")).digest()

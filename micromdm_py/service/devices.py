@@ -6,12 +6,14 @@ from datetime import datetime
 
 from micromdm_py.errors import MalformedField
 from micromdm_py.protocol.ids import check_id
-from micromdm_py.protocol.jsonbody import field, read_object, strings
+from micromdm_py.protocol.jsonbody import Json, field, read_object, strings
 from micromdm_py.protocol.jsonreply import json_reply, json_time
 from micromdm_py.storage.base import Enrollments
 from micromdm_py.storage.records import DeviceFilter, EnrollmentRecord
 
 __all__ = ["Devices"]
+
+MAX_PAGE = 2**31 - 1
 
 logger = logging.getLogger(__name__)
 
@@ -28,24 +30,20 @@ class Devices:
 
         Args:
             body: JSON with `filter_serial`, `filter_udid` (any of; both must match when both are given),
-                `page` (from 0) and `per_page` (0: all), at the top or inside `Opts`.
+                `page` (the first is 0) and `per_page` (0: all), at the top or inside `Opts`.
+        Returns: the reply; its list is sorted by id, and empty (MicroMDM: null) when nothing matches.
         Raises: MalformedField.
         """
-        found = read_object(body, trailing="ignore")
-        found = {**found, **(field(found, "opts", dict) or {})}
-        page, size = field(found, "page", int) or 0, field(found, "per_page", int) or 0
-        if page < 0 or size < 0 or page * size >= 1 << 62:
-            raise MalformedField("page", "must not be negative")
-        wanted = DeviceFilter(
-            strings(found, "filter_serial"),
-            strings(found, "filter_udid"),
-            page * size,
-            size or None,
-        )
-        listed = [_shown(record) for record in self._store.devices(wanted)]
-        return json_reply(
-            {"devices": listed or None}
-        )  # null, as MicroMDM: its Go clients and scripts know it
+        found = _options(body)
+        page, size = _number(found, "page"), _number(found, "per_page")
+        filters = strings(found, "filter_serial"), strings(found, "filter_udid")
+        if any(values and not any(values) for values in filters):
+            return json_reply({"devices": []})  # nothing but empty texts, which fit no device
+        serials, udids = (tuple(filter(None, values)) for values in filters)
+        _check_ids("filter_serial", serials)
+        _check_ids("filter_udid", udids)
+        wanted = DeviceFilter(serials, udids, page * size, size or None)
+        return json_reply({"devices": [_shown(record) for record in self._store.devices(wanted)]})
 
     def remove(self, body: bytes, *, purge: bool) -> bytes:
         """Delete device records by id or serial number: all or none.
@@ -55,9 +53,11 @@ class Devices:
             purge: also withdraw the queue and delete push data, binding and block mark.
         Raises: MalformedField, NotFound.
         """
-        found = read_object(body, trailing="ignore")
-        found = {**found, **(field(found, "opts", dict) or {})}
-        ids = strings(found, "udids") + strings(found, "serials")
+        found = _options(body)
+        udids, serials = strings(found, "udids"), strings(found, "serials")
+        _check_ids("udids", udids)
+        _check_ids("serials", serials)
+        ids = udids + serials
         self._store.remove_devices(ids, purge=purge, at=self._now())
         logger.info("removed %d device records%s", len(ids), " with everything they had" if purge else "")
         return json_reply({})
@@ -73,6 +73,24 @@ class Devices:
         self._store.unblock(check_id("udid", udid))
         logger.info("unblocked %s", udid)
         return json_reply({})
+
+
+def _options(body: bytes) -> dict[str, Json]:
+    """The fields of a request, which MicroMDM wants inside `Opts` on some routes and beside it on others."""
+    found = read_object(body, trailing="ignore")
+    return {**found, **(field(found, "opts", dict) or {})}
+
+
+def _number(found: dict[str, Json], name: str) -> int:
+    value = field(found, name, int) or 0
+    if not 0 <= value <= MAX_PAGE:
+        raise MalformedField(name, f"must be from 0 to {MAX_PAGE}")
+    return value
+
+
+def _check_ids(name: str, values: tuple[str, ...]) -> None:
+    for position, value in enumerate(values):
+        check_id(f"{name}[{position}]", value)
 
 
 def _shown(record: EnrollmentRecord) -> dict[str, object]:

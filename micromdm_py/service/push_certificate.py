@@ -1,17 +1,22 @@
 """Storing the push certificate: checked before it replaces a good one."""
 
 import base64
-import binascii
 import logging
 from collections.abc import Callable
 from datetime import datetime
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 from cryptography.x509.oid import NameOID
 
 from micromdm_py.errors import Conflict, MalformedField, NotConfigured, NotFound
-from micromdm_py.protocol.jsonbody import field, read_object
+from micromdm_py.protocol.ids import check_id
+from micromdm_py.protocol.jsonbody import Json, field, read_object
 from micromdm_py.protocol.jsonreply import base64_text, json_reply
 from micromdm_py.storage.base import Enrollments, PushBook
 from micromdm_py.storage.records import PushCertificate
@@ -19,6 +24,7 @@ from micromdm_py.storage.records import PushCertificate
 __all__ = ["PushCertificates", "check_pair"]
 
 TOPIC_PREFIX = "com.apple.mgmt"
+DER_SEQUENCE = b"\x30"
 
 logger = logging.getLogger(__name__)
 
@@ -50,69 +56,102 @@ class PushCertificates:
         """Check a certificate with its key and make it the current one.
 
         Args:
-            body: JSON with `cert` and `key`, each base64 of PEM.
+            body: JSON with `cert` and `key`, each base64 of PEM (DER is taken too).
             force: accept another topic although devices are enrolled with the old one.
         Raises: MalformedField when it cannot push; Conflict for another topic.
         """
         found = read_object(body, trailing="ignore")
-        certificate, key = _pem(found, "cert"), _pem(found, "key")
-        topic = check_pair(certificate, key, self._now())
+        pair = check_pair(_bytes(found, "cert"), _bytes(found, "key"), self._now())
+        topic = pair.topic
         if not force:
             self._check_topic(topic)
-        self._book.store_push_certificate(PushCertificate(topic, certificate, key, self._now()))
+        self._book.store_push_certificate(pair)
         logger.info("stored a push certificate for %s", topic)
         self._wake()
         return json_reply({})
 
     def _check_topic(self, topic: str) -> None:
+        if topic == self._current():
+            return  # a renewal, whatever topics there have been before
         others = {t: n for t, n in self._enrollments.enrolled_topics().items() if t and t != topic}
         if others:
             known = ", ".join(f"{count} with {name}" for name, count in sorted(others.items()))
             raise Conflict(
                 f"the topic of this certificate is {topic}, but devices are enrolled with another ({known}); "
-                "they could not be pushed any more. Renew the old certificate, or repeat with ?force=true"
+                "they can be pushed only until the old certificate ends. Renew that one, or repeat with "
+                "?force=true"
             )
 
+    def _current(self) -> str:
+        try:
+            return self._book.push_certificate().topic
+        except NotConfigured:
+            return ""
 
-def check_pair(certificate: bytes, key: bytes, now: datetime) -> str:
-    """Check that a certificate and a key (both PEM) can push, and return the topic.
 
+def check_pair(certificate: bytes, key: bytes, now: datetime) -> PushCertificate:
+    """Check that a certificate and a key can push.
+
+    Args:
+        certificate: PEM (of several the first counts) or DER.
+        key: unencrypted, PKCS#1, PKCS#8 or SEC 1, PEM or DER.
+        now: aware UTC; the certificate must be valid then.
+    Returns: both as PEM, with the topic.
     Raises: MalformedField.
     """
+    parsed, private = _certificate(certificate), _key(key)
     try:
-        parsed = x509.load_pem_x509_certificate(certificate)
-    except ValueError:
-        raise MalformedField("cert", "is not a PEM certificate") from None
-    try:
-        private = serialization.load_pem_private_key(key, None)
-    except TypeError:
-        raise MalformedField("key", "is encrypted; store it without a password") from None
-    except ValueError:
-        raise MalformedField("key", "is not a PEM private key (PKCS#1 or PKCS#8)") from None
-    if _spki(private.public_key()) != _spki(parsed.public_key()):
+        fits = _spki(private.public_key()) == _spki(parsed.public_key())
+        names = parsed.subject.get_attributes_for_oid(NameOID.USER_ID)
+    except (ValueError, UnsupportedAlgorithm):
+        raise MalformedField("cert", "has a key or a subject that cannot be read") from None
+    if not fits:
         raise MalformedField("key", "does not belong to the certificate")
-    names = parsed.subject.get_attributes_for_oid(NameOID.USER_ID)
     topic = names[0].value if names else ""
     if not isinstance(topic, str) or not topic.startswith(TOPIC_PREFIX):
         raise MalformedField(
             "cert", f"is no MDM push certificate: its subject has no UID beginning with {TOPIC_PREFIX}"
         )
-    if not parsed.not_valid_before_utc <= now <= parsed.not_valid_after_utc:
-        begin, end = parsed.not_valid_before_utc, parsed.not_valid_after_utc
+    check_id("cert", topic)
+    begin, end = parsed.not_valid_before_utc, parsed.not_valid_after_utc
+    if not begin <= now <= end:
         raise MalformedField("cert", f"is valid only from {begin:%Y-%m-%d} to {end:%Y-%m-%d}")
-    return topic
+    pem = serialization.Encoding.PEM
+    plain = private.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return PushCertificate(topic, parsed.public_bytes(pem), plain, now)
 
 
-def _spki(key: object) -> bytes:
-    encoding, form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    return key.public_bytes(encoding, form)  # type: ignore[attr-defined, no-any-return]  # every public key has it
+def _certificate(data: bytes) -> x509.Certificate:
+    try:
+        if data.startswith(DER_SEQUENCE):
+            return x509.load_der_x509_certificate(data)
+        return x509.load_pem_x509_certificate(data)
+    except ValueError:
+        raise MalformedField("cert", "is not a PEM certificate") from None
 
 
-def _pem(found: dict[str, object], name: str) -> bytes:
+def _key(data: bytes) -> RSAPrivateKey | EllipticCurvePrivateKey:
+    load = load_der_private_key if data.startswith(DER_SEQUENCE) else load_pem_private_key
+    try:
+        found = load(data, None)
+    except TypeError:
+        raise MalformedField("key", "is encrypted; store it without a password") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise MalformedField("key", "is not a PEM private key (PKCS#1 or PKCS#8)") from None
+    if not isinstance(found, RSAPrivateKey | EllipticCurvePrivateKey):
+        raise MalformedField("key", "is neither RSA nor on an elliptic curve")
+    return found
+
+
+def _spki(key: PublicKeyTypes) -> bytes:
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def _bytes(found: dict[str, Json], name: str) -> bytes:
     text = field(found, name, str)
     if not text:
         raise MalformedField(name, "is missing")
     try:
-        return base64.b64decode(text, validate=True)
-    except binascii.Error:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except ValueError:
         raise MalformedField(name, "is not base64") from None
