@@ -2,12 +2,12 @@
 
 from datetime import timedelta
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from micromdm_py.protocol.delivery import DeliveryResult, Verdict
 from micromdm_py.service import backlog as rules
-from micromdm_py.service.backlog import Backlog, Delivery
+from micromdm_py.service.backlog import Backlog, Delivery, Progress
 from micromdm_py.storage.records import HeldEvent, StoredEvent
 from tests.fakes.clock import Clock
 
@@ -64,8 +64,10 @@ class Bench:
 
     def settle(self, works: bool = True) -> None:
         progress = self.backlog.progress(self.clock())
-        if not works:
-            return
+        if works:
+            self.write(progress)
+
+    def write(self, progress: Progress) -> None:
         assert progress.cursor >= self.cursor
         self.cursor = progress.cursor
         self.held.update({one.event.sequence: one for one in progress.hold})
@@ -271,6 +273,34 @@ def test_what_could_not_be_written_stays_pending() -> None:
     assert (bench.cursor, list(bench.held)) == (3, [1])
 
 
+def test_what_happens_while_something_is_written_is_written_next() -> None:
+    bench = Bench()
+    bench.add("A", "B")
+    bench.send(REFUSED, limit=1)
+    progress = bench.backlog.progress(bench.clock())
+    bench.wait()
+    bench.send(REFUSED)
+    bench.write(progress)
+    assert bench.held[1].tries == 1
+    assert bench.backlog.changed
+    bench.settle()
+    assert (bench.held[1].tries, bench.cursor) == (2, 2)
+    progress = bench.backlog.progress(bench.clock())
+    bench.add("C")
+    bench.send(DELIVERED, limit=1)
+    bench.write(progress)
+    assert bench.backlog.changed
+
+
+def test_events_held_behind_another_have_no_tries() -> None:
+    bench = Bench()
+    bench.add("A", "A", "B")
+    bench.send(REFUSED, limit=1)
+    bench.send(DELIVERED)
+    bench.settle()
+    assert [(key, held.tries) for key, held in sorted(bench.held.items())] == [(1, 1), (2, 0)]
+
+
 def test_events_too_old_are_given_up_when_nobody_took_them() -> None:
     bench = Bench()
     bench.add("A", "B", "C", "D")
@@ -307,13 +337,20 @@ def test_events_that_were_never_tried_do_not_expire() -> None:
     assert bench.send(DELIVERED) == [1]
 
 
+def alone(*names: str) -> st.SearchStrategy[tuple[str, None]]:
+    return st.tuples(st.sampled_from(names), st.none())
+
+
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("add"), st.lists(st.sampled_from("ABCD"), min_size=1, max_size=9)),
         st.tuples(st.just("take"), st.sampled_from([DELIVERED, REFUSED, UNREACHABLE, None])),
         st.tuples(st.just("finish"), st.sampled_from([DELIVERED, REFUSED, UNREACHABLE])),
-        st.tuples(st.sampled_from(["settle", "fail", "restart", "wait", "many"]), st.none()),
+        alone("settle", "begin_writing"),
+        alone("restart", "end_writing"),
+        alone("fail", "wait", "many"),
     ),
+    min_size=4,
     max_size=80,
 )
 
@@ -324,6 +361,7 @@ class Play:
     def __init__(self) -> None:
         self.bench = Bench()
         self.flying: list[Delivery] = []
+        self.writing: Progress | None = None
 
     def act(self, action: str, what: object) -> None:
         if isinstance(what, list):
@@ -332,11 +370,11 @@ class Play:
             self.take(what)
         elif action == "finish" and self.flying and isinstance(what, DeliveryResult):
             self.bench.finish(self.flying.pop(0), what)
-        elif action in ("settle", "fail"):
+        elif action in ("settle", "fail") and not self.writing:
             self.bench.settle(works=action == "settle")
         elif action == "wait":
             self.bench.clock.move(1.5)
-        elif action in ("many", "restart"):
+        elif action in ("many", "restart", "begin_writing", "end_writing"):
             getattr(self, action)()
 
     def take(self, result: object) -> None:
@@ -346,16 +384,27 @@ class Play:
         elif delivery:
             self.flying.append(delivery)
 
+    def begin_writing(self) -> None:
+        self.end_writing()
+        self.writing = self.bench.backlog.progress(self.bench.clock())
+
+    def end_writing(self) -> None:
+        if self.writing:
+            self.bench.write(self.writing)
+        self.writing = None
+
     def many(self) -> None:
         self.bench.add(*"ABCD" * 150)
         self.bench.send(DELIVERED, limit=290)
 
     def restart(self) -> None:
         self.flying.clear()
+        self.writing = None
         self.bench.restart()
         self.bench.read()
 
     def end(self) -> None:
+        self.end_writing()
         for delivery in self.flying:
             self.bench.finish(delivery, DELIVERED)
         for _ in range(40):
@@ -364,6 +413,7 @@ class Play:
             self.bench.clock.move(900)
 
 
+@settings(max_examples=400)
 @given(STEPS)
 def test_every_event_arrives_in_order_whatever_happens(steps: list[tuple[str, object]]) -> None:
     play = Play()
