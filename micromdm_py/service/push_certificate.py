@@ -25,6 +25,7 @@ __all__ = ["PushCertificates", "check_pair"]
 
 TOPIC_PREFIX = "com.apple.mgmt"
 DER_SEQUENCE = b"\x30"
+UNREADABLE = (ValueError, OverflowError, x509.InvalidVersion, UnsupportedAlgorithm, Warning)
 
 logger = logging.getLogger(__name__)
 
@@ -103,8 +104,9 @@ def check_pair(certificate: bytes, key: bytes, now: datetime) -> PushCertificate
     try:
         fits = _spki(private.public_key()) == _spki(parsed.public_key())
         names = parsed.subject.get_attributes_for_oid(NameOID.USER_ID)
-    except (ValueError, UnsupportedAlgorithm):
-        raise MalformedField("cert", "has a key or a subject that cannot be read") from None
+        begin, end = parsed.not_valid_before_utc, parsed.not_valid_after_utc
+    except UNREADABLE:
+        raise MalformedField("cert", "has a key, a subject or dates that cannot be read") from None
     if not fits:
         raise MalformedField("key", "does not belong to the certificate")
     topic = names[0].value if names else ""
@@ -113,7 +115,6 @@ def check_pair(certificate: bytes, key: bytes, now: datetime) -> PushCertificate
             "cert", f"is no MDM push certificate: its subject has no UID beginning with {TOPIC_PREFIX}"
         )
     check_id("cert", topic)
-    begin, end = parsed.not_valid_before_utc, parsed.not_valid_after_utc
     if not begin <= now <= end:
         raise MalformedField("cert", f"is valid only from {begin:%Y-%m-%d} to {end:%Y-%m-%d}")
     pem = serialization.Encoding.PEM
@@ -126,7 +127,7 @@ def _certificate(data: bytes) -> x509.Certificate:
         if data.startswith(DER_SEQUENCE):
             return x509.load_der_x509_certificate(data)
         return x509.load_pem_x509_certificate(data)
-    except ValueError:
+    except UNREADABLE:
         raise MalformedField("cert", "is not a PEM certificate") from None
 
 
@@ -136,7 +137,7 @@ def _key(data: bytes) -> RSAPrivateKey | EllipticCurvePrivateKey:
         found = load(data, None)
     except TypeError:
         raise MalformedField("key", "is encrypted; store it without a password") from None
-    except (ValueError, UnsupportedAlgorithm):
+    except UNREADABLE:
         raise MalformedField("key", "is not a PEM private key (PKCS#1 or PKCS#8)") from None
     if not isinstance(found, RSAPrivateKey | EllipticCurvePrivateKey):
         raise MalformedField("key", "is neither RSA nor on an elliptic curve")
