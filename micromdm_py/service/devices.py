@@ -31,19 +31,20 @@ class Devices:
         Args:
             body: JSON with `filter_serial`, `filter_udid` (any of; both must match when both are given),
                 `page` (the first is 0) and `per_page` (0: all), at the top or inside `Opts`.
-        Returns: the reply; its list is sorted by id, and empty (MicroMDM: null) when nothing matches.
+        Returns: the reply; its list is sorted by id, and null, as MicroMDM has it, when nothing matches.
         Raises: MalformedField.
         """
         found = _options(body)
         page, size = _number(found, "page"), _number(found, "per_page")
         filters = strings(found, "filter_serial"), strings(found, "filter_udid")
         if any(values and not any(values) for values in filters):
-            return json_reply({"devices": []})  # nothing but empty texts, which fit no device
+            return json_reply({"devices": None})  # nothing but empty texts, which fit no device
         serials, udids = (tuple(filter(None, values)) for values in filters)
         _check_ids("filter_serial", serials)
         _check_ids("filter_udid", udids)
         wanted = DeviceFilter(serials, udids, page * size, size or None)
-        return json_reply({"devices": [_shown(record) for record in self._store.devices(wanted)]})
+        listed = [_shown(record) for record in self._store.devices(wanted)]
+        return json_reply({"devices": listed or None})
 
     def remove(self, body: bytes, *, purge: bool) -> bytes:
         """Delete device records by id or serial number: all or none.

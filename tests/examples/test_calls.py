@@ -133,7 +133,7 @@ def test_chunked_body_is_read(server: Server, udid: str, method: str) -> None:
     words = ["-X", method, "-H", "Transfer-Encoding: chunked", "-d@-", f"{server.url}/v1/devices"]
     body = json.dumps({"filter_udid": [udid], "Opts": {"udids": [udid]}}).encode()
     status, out = curl(server, *words, stdin=body)
-    answers = {"POST": (200, {"devices": []}), "DELETE": (404, {"error": f"not found: Device key {udid}"})}
+    answers = {"POST": (200, {"devices": None}), "DELETE": (404, {"error": f"not found: Device key {udid}"})}
     assert (status, json.loads(out)) == answers[method]
 
 
