@@ -94,7 +94,7 @@ class QueuePart(Part):
 
     def _answer(self, channel: Channel, report: Report, at: datetime) -> None:
         """Apply a report to the command it is for."""
-        command = _answered(channel, report.command_uuid)
+        command = self._answered(channel, report.command_uuid)
         if command is None:
             return
         before, after = command.state, after_report(command.state, report.status)
@@ -110,24 +110,38 @@ class QueuePart(Part):
         command.updated_at = at
         command.received_at = command.received_at or at
 
+    def _answered(self, channel: Channel, uuid: str) -> Queued | None:
+        """The command an answer counts for; commands are in the order they were queued."""
+        same = [one for one in channel.commands.values() if one.entry.command_uuid == uuid]
+        for state in (CommandState.AWAITING, CommandState.TRIED, CommandState.PENDING):
+            found = [one for one in same if one.state is state]
+            if found:
+                return found[0]
+        return same[-1] if same else None
+
     def _serve(self, channel: Channel, status: Status, at: datetime) -> Served:
-        """Choose the next command and mark it as handed out."""
+        """Hand out the first command that may be offered."""
         if status is Status.IDLE:
             channel.idle_mark = self._s.refusals
-        offered = channel.open_commands
-        choice = [one for one in offered if one.state is CommandState.AWAITING]
-        choice += [one for one in offered if one.state is CommandState.PENDING]
-        if status in BRINGS_REFUSED_BACK:
-            refused = [one for one in offered if one.state is CommandState.TRIED]
-            refused = [one for one in refused if one.refusal <= channel.idle_mark]
-            choice += sorted(refused, key=lambda one: one.refusal)
-        if not choice:
+        offered = self._offered(channel, status)
+        if not offered:
             return Served()
-        command = choice[0]
+        command = offered[0]
         command.state = CommandState.AWAITING
         command.tries += 1
         command.tried_at = command.updated_at = at
         return Served(command.entry.payload, command.entry.command_uuid)
+
+    def _offered(self, channel: Channel, status: Status) -> list[Queued]:
+        """What may be handed out after a report with this status, in the order of offering."""
+        waiting = channel.open_commands
+        offered = [one for one in waiting if one.state is CommandState.AWAITING]
+        offered += [one for one in waiting if one.state is CommandState.PENDING]
+        if status in BRINGS_REFUSED_BACK:
+            refused = [one for one in waiting if one.state is CommandState.TRIED]
+            refused = [one for one in refused if one.refusal <= channel.idle_mark]
+            offered += sorted(refused, key=lambda one: one.refusal)
+        return offered
 
     # --- looking and clearing ---
 
@@ -163,13 +177,3 @@ class QueuePart(Part):
         if not found:
             raise NotFound(f"not found: command {command}")
         return found[-1]
-
-
-def _answered(channel: Channel, uuid: str) -> Queued | None:
-    """The command an answer counts for; commands are in the order they were queued."""
-    same = [one for one in channel.commands.values() if one.entry.command_uuid == uuid]
-    for state in (CommandState.AWAITING, CommandState.TRIED, CommandState.PENDING):
-        found = [one for one in same if one.state is state]
-        if found:
-            return found[0]
-    return same[-1] if same else None
