@@ -90,7 +90,7 @@ def _http_error(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPEr
         return
     path = req.env["PATH_INFO"]
     clean = clean_path(path)
-    if clean != path:
+    if clean != path and path.startswith("/"):
         resp.status = falcon.HTTP_301
         resp.set_header("Location", _location(clean, req.env.get("QUERY_STRING", "")))
         return

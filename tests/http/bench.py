@@ -1,0 +1,162 @@
+"""The whole application on a memory store, asked as our server asks it: path in bytes, body as a stream."""
+
+import base64
+import io
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import falcon.testing
+
+from micromdm_py.errors import UpstreamFailed
+from micromdm_py.http.app import AppRule, Services, create_app
+from micromdm_py.http.client_certificate import ClientCertificates
+from micromdm_py.http.proxy import ProxyHeaders, TrustedProxies
+from micromdm_py.http.request import RequestLog
+from micromdm_py.protocol.checkin import DeclarativeManagement
+from micromdm_py.service.ca import CertificateAuthority, ChallengeRule
+from micromdm_py.service.checkin import CheckInService
+from micromdm_py.service.commands import Commands
+from micromdm_py.service.connect import Connect
+from micromdm_py.service.devices import Devices
+from micromdm_py.service.enroll import Challenges, Enroll, ProfileRule
+from micromdm_py.service.identity import AcceptanceRule, Identities
+from micromdm_py.service.push_certificate import PushCertificates
+from micromdm_py.storage.base import Store
+from micromdm_py.storage.memory.store import MemoryStore
+from micromdm_py.storage.records import BindingRule
+from tests.fakes.clock import Clock
+
+API_KEY = "sec:ret"
+BUILD = {name: "1" for name in "version branch revision go_version build_date build_user".split()}
+RULE = AppRule(API_KEY, 1 << 16, tls=False, homepage=True, one_time_challenges=True, build=BUILD)
+JSON = "application/json; charset=utf-8"
+
+
+def basic(user: str = "micromdm", password: str = API_KEY, scheme: str = "Basic") -> str:
+    """The value of an Authorization header."""
+    return f"{scheme} {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> str:
+        """The text of an error in the API's form."""
+        assert self.headers["content-type"] == JSON
+        document = self.json()
+        assert list(document) == ["error"]
+        return str(document["error"])
+
+
+class Push:
+    """Stands for pushes on request."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, int | None]] = []
+        self.answer: str | Exception = "id-1"
+
+    def __call__(self, api_id: str, expiration: int | None) -> str:
+        self.asked.append((api_id, expiration))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def no_declarative(_message: DeclarativeManagement) -> bytes:
+    raise UpstreamFailed("there is none")
+
+
+class Bench:
+    """An application, what it writes to its log, and how to ask it."""
+
+    def __init__(self, store: Store | None = None, rule: AppRule = RULE, **changes: object) -> None:
+        self.store = store or MemoryStore()
+        self.clock, self.push, self.lines = Clock(), Push(), list[str]()
+        self._names = map("request-{}".format, itertools.count(1))
+        log = RequestLog(self._names.__next__, self.lines.append)
+        self._app = create_app(self._services(), replace(rule, **changes), log)  # type: ignore[arg-type]  # fields
+
+    def _services(self) -> Services:
+        store, now = self.store, self.clock
+        make_uuid = map("uuid-{}".format, itertools.count(1)).__next__
+        authority = CertificateAuthority(
+            store, ChallengeRule(), validity_days=365, now=now, random_bytes=bytes
+        )
+        identities = Identities(store, lambda: authority.certificate, AcceptanceRule(), BindingRule(), now)
+        challenges = Challenges(store, random_bytes=bytes, now=now)
+        told: Mapping[str, Any] = {
+            "wants_events": False,
+            "wake": _nothing,
+            "now": now,
+            "make_uuid": make_uuid,
+        }
+        return Services(
+            checkin=CheckInService(store, identities, no_declarative, **told),
+            connect=Connect(store, identities, **told),
+            enroll=Enroll(store, ProfileRule("https://mdm.example.com"), challenges, make_uuid),
+            authority=authority,
+            challenges=challenges,
+            commands=Commands(store, strict=False, wake=_nothing, now=now, make_uuid=make_uuid),
+            devices=Devices(store, now),
+            push=self.push,
+            push_certificates=PushCertificates(store, store, wake=_nothing, now=now),
+            client_certificates=ClientCertificates("", TrustedProxies(())),
+            proxy_headers=ProxyHeaders(TrustedProxies(()), enabled=False),
+        )
+
+    def ask(
+        self,
+        method: str,
+        target: str,
+        body: bytes = b"",
+        *,
+        key: str | None = basic(),
+        chunked: bool = False,
+        source: object = None,
+        **headers: str,
+    ) -> Answer:
+        """Send a request; `key` is the Authorization header, `source` what to read the body from."""
+        path, _, query = target.partition("?")
+        environ = falcon.testing.create_environ(method=method, remote_addr="127.0.0.1")
+        environ["PATH_INFO"] = unquote_to_bytes(path).decode("latin-1")
+        environ["QUERY_STRING"], environ["RAW_URI"] = query, target
+        environ["wsgi.input"] = source or io.BytesIO(body)
+        environ.pop("CONTENT_LENGTH", None)
+        if chunked:
+            environ["HTTP_TRANSFER_ENCODING"] = "chunked"
+        elif body or source:
+            environ["CONTENT_LENGTH"] = str(len(body) or 1)
+        if key is not None:
+            environ["HTTP_AUTHORIZATION"] = key
+        for name, value in headers.items():
+            environ["CONTENT_TYPE" if name == "content_type" else f"HTTP_{name.upper()}"] = value
+        return self._send(environ)
+
+    def _send(self, environ: dict[str, Any]) -> Answer:
+        started = falcon.testing.StartResponseMock()
+        pieces = b"".join(self._app(environ, started))
+        headers = {name.lower(): value for name, value in started.headers or ()}
+        assert len(headers) == len(list(started.headers or ()))
+        return Answer(int(str(started.status).split()[0]), headers, pieces)
+
+
+class Unreadable:
+    """A body that must not be read."""
+
+    def read(self, _size: int) -> bytes:
+        raise AssertionError("the body was read")
+
+
+def _nothing() -> None:
+    pass
