@@ -102,6 +102,8 @@ class Part:
 
     def _number(self, txn: Txn, enrollment_id: str) -> int | None:
         """Number of an enrollment id, None when it was never mentioned."""
+        if not enrollment_id:
+            return None
         found = txn.get(id_key(enrollment_id), db=self._t.ids)
         return unu64(found) if found else None
 
@@ -178,6 +180,7 @@ class Part:
         Raises: IdentityMismatch.
         """
         binding = Binding([])
+        own = {self._number(txn, name) for name, _ in ref.bound_ids}
         for name, kind in ref.bound_ids:
             code = KINDS.index(kind)
             number = self._number(txn, name)
@@ -198,16 +201,16 @@ class Part:
                         f"{name} is bound to another certificate and may not be bound again"
                     )
                 binding.rebound = True
-            if identity.rule.exclusive and self._bound_elsewhere(txn, identity.fingerprint, number):
+            if identity.rule.exclusive and self._bound_elsewhere(txn, identity.fingerprint, own):
                 raise IdentityMismatch(f"the certificate of {name} is bound to another enrollment")
             binding.rows.append((name, code, number, contact))
         return binding
 
-    def _bound_elsewhere(self, txn: Txn, fingerprint: bytes, number: int | None) -> bool:
+    def _bound_elsewhere(self, txn: Txn, fingerprint: bytes, own: set[int | None]) -> bool:
         cursor = txn.cursor(self._t.fingerprint)
         more = cursor.set_range(fingerprint)
         while more and (key := cursor.key()).startswith(fingerprint):
-            if unu64(key[32:]) != number:
+            if unu64(key[32:]) not in own:
                 return True
             more = cursor.next()
         return False

@@ -4,15 +4,15 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from micromdm_py.protocol.lifecycle import OPEN_STATES, CommandState
+from micromdm_py.protocol.lifecycle import CommandState
 from micromdm_py.storage.lmdb.environment import Environment, Txn
 from micromdm_py.storage.lmdb.tables import UUID, command_key, from_ms, maybe_ms, u64, unu64
 from micromdm_py.storage.records import CommandRecord
 
 __all__ = ["Command", "Commands"]
 
-HANDED_OUT, UNTOUCHED, FINISHED = b"h", b"p", b"z"
-"""Groups of the uuid index: an answer counts for a handed-out command first, then for an untouched one."""
+HANDED_OUT, REFUSED, UNTOUCHED, FINISHED = b"h", b"n", b"p", b"z"
+"""Groups of the uuid index; an answer counts for the command that is out, a refused one, an untouched one."""
 
 
 @dataclass(slots=True)
@@ -111,7 +111,7 @@ class Commands:
 
     def answered(self, txn: Txn, number: int, uuid: str) -> tuple[int, int] | None:
         """The command an answer counts for, as (sequence, order in the queue; 0 when finished)."""
-        for group in (HANDED_OUT, UNTOUCHED):
+        for group in (HANDED_OUT, REFUSED, UNTOUCHED):
             prefix = u64(number) + UUID + group + _hash(uuid)
             cursor = txn.cursor(self._t.own)
             if cursor.set_range(prefix) and cursor.key().startswith(prefix):
@@ -120,7 +120,11 @@ class Commands:
         return (sequence, 0) if sequence is not None else None
 
     def newest(
-        self, txn: Txn, number: int, uuid: str, groups: tuple[bytes, ...] = (HANDED_OUT, UNTOUCHED, FINISHED)
+        self,
+        txn: Txn,
+        number: int,
+        uuid: str,
+        groups: tuple[bytes, ...] = (HANDED_OUT, REFUSED, UNTOUCHED, FINISHED),
     ) -> int | None:
         """Sequence of the newest command with a uuid."""
         found = None
@@ -133,10 +137,15 @@ class Commands:
         return found
 
 
+_GROUPS = {
+    CommandState.AWAITING: HANDED_OUT,
+    CommandState.TRIED: REFUSED,
+    CommandState.PENDING: UNTOUCHED,
+}
+
+
 def _group(state: CommandState) -> bytes:
-    if state is CommandState.PENDING:
-        return UNTOUCHED
-    return HANDED_OUT if state in OPEN_STATES else FINISHED
+    return _GROUPS.get(state, FINISHED)
 
 
 def _hash(uuid: str) -> bytes:

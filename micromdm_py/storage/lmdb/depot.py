@@ -17,6 +17,8 @@ __all__ = ["DepotPart", "QuarantinePart"]
 FIRST_SERIAL = 2
 QUARANTINE_AT = 3
 """How often the same identity has to send the same undecodable bytes before they are put aside."""
+BODIES_REMEMBERED = 8
+"""Undecodable bodies of an identity that are counted at a time; its user channels send theirs too."""
 QUARANTINE_KEPT = 1000
 """Reports in quarantine at most; the oldest make room."""
 
@@ -80,16 +82,18 @@ class QuarantinePart(Part):
         digest = hashlib.sha256(body).digest()
 
         def operation(txn: Txn) -> bool:
-            row = txn.get(fingerprint, db=self._t.undecodable) or b""
-            count = unu64(row[32:]) if row.startswith(digest) else 0
+            counts = _counts(txn.get(fingerprint, db=self._t.undecodable) or b"")
+            count = counts.pop(digest, 0)
             if count >= QUARANTINE_AT:
                 return True
-            count += 1
-            txn.put(fingerprint, digest + u64(count), db=self._t.undecodable)
-            if count < QUARANTINE_AT:
+            counts[digest] = count + 1  # last, as the newest
+            newest = list(counts.items())[-BODIES_REMEMBERED:]
+            row = b"".join(name + u64(times) for name, times in newest)
+            txn.put(fingerprint, row, db=self._t.undecodable)
+            if count + 1 < QUARANTINE_AT:
                 return False
             self._make_room(txn)
-            txn.put(u64(ms(at)) + fingerprint, body, db=self._t.quarantine)
+            txn.put(u64(ms(at)) + digest[:8] + fingerprint, body, db=self._t.quarantine)
             if event is not None:
                 append_event(self._env, txn, "", event, ms(at))
             return True
@@ -110,6 +114,11 @@ class QuarantinePart(Part):
             more = cursor.last()
             while more and len(found) < limit:
                 key = cursor.key()
-                found.append((from_ms(unu64(key)), key[8:], cursor.value()))
+                found.append((from_ms(unu64(key)), key[16:], cursor.value()))
                 more = cursor.prev()
         return found
+
+
+def _counts(row: bytes) -> dict[bytes, int]:
+    """How often each body was seen, by its digest, oldest first."""
+    return {row[at : at + 32]: unu64(row[at + 32 :]) for at in range(0, len(row), 40)}

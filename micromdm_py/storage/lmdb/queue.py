@@ -10,6 +10,7 @@ import re
 from datetime import datetime, timedelta
 
 from micromdm_py.errors import NotFound, Unenroll
+from micromdm_py.protocol.enrollment import EnrollmentRef
 from micromdm_py.protocol.lifecycle import OPEN_STATES, CommandState, after_report
 from micromdm_py.protocol.report import FINAL, Report, Status
 from micromdm_py.protocol.webhook import Event
@@ -87,7 +88,9 @@ class QueuePart(Part):
             more = cursor.next()
         for key in old:
             txn.delete(key, db=self._t.once_age)
-            txn.delete(key[8:], db=self._t.once)
+            row = txn.get(key[8:], db=self._t.once)
+            if row is not None and row[:8] == key[:8]:  # else the key has been used again since
+                txn.delete(key[8:], db=self._t.once)
         txn.put(once.digest, u64(at_ms) + once.answer, db=self._t.once)
         txn.put(u64(at_ms) + once.digest, b"", db=self._t.once_age)
 
@@ -133,19 +136,18 @@ class QueuePart(Part):
             if self._check_binding(txn, ref, identity).rows:
                 return False
             number = self._number(txn, ref.enrollment_id)
-            if number is None:
+            if number is None or not self._contact(txn, number).kind:
                 return False
-            self._check_block(txn, ref.device_id, number)
+            self._check_block(txn, ref, number)
             if self._head(txn, number) is not None:
                 return False
         self._seen.note(number, ms(at))
         return True
 
-    def _check_block(self, txn: Txn, device_id: str, number: int | None) -> None:
-        device = self._number(txn, device_id)
-        for one in {number, device}:
+    def _check_block(self, txn: Txn, ref: EnrollmentRef, number: int | None) -> None:
+        for one in {number, *(self._number(txn, name) for name, _ in ref.bound_ids)}:
             if one is not None and self._contact(txn, one).has(BLOCKED):
-                raise Unenroll(f"{device_id} is blocked")
+                raise Unenroll(f"{ref.device_id} is blocked")
 
     def record_report(
         self, report: Report, identity: Identity, event: Event | None, *, at: datetime
@@ -158,7 +160,7 @@ class QueuePart(Part):
     ) -> Served:
         ref = report.enrollment
         binding = self._check_binding(txn, ref, identity)
-        self._check_block(txn, ref.device_id, self._number(txn, ref.enrollment_id))
+        self._check_block(txn, ref, self._number(txn, ref.enrollment_id))
         self._bind(txn, binding, identity, at_ms)
         number, contact = self._channel(txn, ref, at_ms)
         if event is not None:

@@ -28,8 +28,8 @@ receiver          name                           JSON: cursor, counts, last resu
 held, dead        hash of receiver, seq          JSON header and the event                  refusal
 identity          certificate SHA-256            serial, name, DER                          issue
 challenge         SHA-256                        ms                                         challenge, use
-undecodable       certificate SHA-256            hash of the last such body, count          bad report
-quarantine        ms, certificate SHA-256        the body                                   third bad report
+undecodable       certificate SHA-256            hash of such a body, count; up to 8 times  bad report
+quarantine        ms, hash, certificate SHA-256  the body                                   third bad report
 once, once_age    digest / ms, digest            ms, answer / (empty)                       idempotent enqueue
 ================  =============================  =========================================  ==================
 """
