@@ -1,6 +1,6 @@
 r"""A strict short cut for the plain XML documents that devices send with every connect.
 
-It reads only what it recognises at once: UTF-8, the usual head, no entities, comments, CDATA, dates or
+It reads only what it recognises at once: UTF-8, the usual head, no entities, comments, CDATA, data, dates or
 carriage returns. Whatever else stands in a document makes it step back, and the full reader has to look.
 """
 
@@ -20,12 +20,10 @@ _HEAD = re.compile(
 # What XML can carry, but for markup, for ">" (part of "]]>", which XML forbids) and "\r" (XML makes it "\n").
 _TEXT = "[^\x00-\x08\x0b-\x1f<>&\ud800-\udfff\ufffe\uffff]*+"
 _NUMBER = r"-?[0-9]{1,18}+"
-_BASE64 = rf"(?:{_SPACE}[A-Za-z0-9+/]){{4}}"
-_DATA = rf"(?:{_BASE64})*+{_SPACE}"
 _KEY = f"<key>{_TEXT}</key>{_SPACE}"
 _SCALAR = (
     rf"(?:<string>{_TEXT}</string>|<true/>|<false/>|<integer>{_NUMBER}</integer>"
-    rf"|<real>-?[0-9]{{1,15}}+(?:\.[0-9]{{1,15}}+)?</real>|<string/>|<data>{_DATA}</data>){_SPACE}"
+    rf"|<real>-?[0-9]{{1,15}}+(?:\.[0-9]{{1,15}}+)?</real>|<string/>){_SPACE}"
 )
 _PAIR = re.compile(
     rf"<key>({_TEXT})</key>{_SPACE}"
