@@ -1,6 +1,7 @@
 """The bounded readers beside the one of the standard library, and documents made to do harm."""
 
 import plistlib
+import re
 import struct
 from typing import Any
 
@@ -64,13 +65,48 @@ DOCUMENTS = st.recursive(
     ),
     max_leaves=12,
 )
+LEAVES = [
+    "<string>a</string>",
+    "<integer>1</integer>",
+    "<true/>",
+    "<false/>",
+    "<real>1.5</real>",
+    "<string/>",
+]
+
+
+def members(value: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    pair = st.builds("<key>{}</key>{}\n".format, st.sampled_from(["a", "b", "Command"]), value)
+    return st.lists(pair, max_size=3).map("".join)
+
+
+SOUND = st.recursive(
+    st.sampled_from(LEAVES),
+    lambda inner: (
+        members(inner).map("<dict>{}</dict>".format)
+        | st.lists(inner, max_size=3).map("".join).map("<array>{}</array>".format)
+    ),
+    max_leaves=8,
+)
+
+
+def disturbed(text: str, noise: str, at: int) -> bytes:
+    """A document with something put between two of its elements, or within a text."""
+    places = [0, *(found.end() for found in re.finditer(">", text))]
+    place = places[at % len(places)]
+    return (text[:place] + noise + text[place:]).encode()
+
+
+SOUND_PAIRS = st.builds(
+    disturbed, members(SOUND), st.just("") | st.sampled_from(TEXTS) | DOCUMENTS, st.integers(0, 99)
+)
 BODIES = st.lists(DOCUMENTS, max_size=3).map(lambda parts: "".join(parts).encode())
 SCALAR_PAIRS = st.builds(
     "<key>{}</key>{}".format,
     st.sampled_from(["a", "b", "Command", "é"]),
     st.builds("<{0}>{1}</{0}>".format, st.sampled_from(TAGS[4:]), st.sampled_from(TEXTS)) | DOCUMENTS,
 )
-PAIRS = st.lists(SCALAR_PAIRS, max_size=4).map(lambda pairs: "".join(pairs).encode())
+PAIRS = SOUND_PAIRS | st.lists(SCALAR_PAIRS, max_size=4).map(lambda pairs: "".join(pairs).encode())
 EXAMPLES = settings(max_examples=400)
 
 
