@@ -188,6 +188,7 @@ def _rule(config: Config) -> AppRule:
         config.homepage,
         config.use_dynamic_challenge,
         build_info(),
+        timedelta(seconds=config.device_signature_skew),
     )
 
 

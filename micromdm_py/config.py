@@ -103,7 +103,7 @@ class Config:
     # Devices
     queue: str = setting("builtin", "builtin or inmem; both mean the durable queue")
     strict_commands: bool = setting(False, "refuse JSON commands that break Apple's schema")
-    no_command_history: bool = setting(False, "keep no record of finished commands")
+    no_command_history: bool = setting(False, "keep no record of finished commands", later=True)
     command_retention_days: int = setting(
         90, "how long finished commands are kept; 0 keeps none", unit="days", later=True
     )

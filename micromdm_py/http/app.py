@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import falcon
@@ -62,6 +63,7 @@ class AppRule:
         homepage: there is a page at `/`.
         one_time_challenges: there is a route that hands out challenges.
         build: what `/version` tells.
+        signature_skew: how far signingTime may lie outside a certificate's validity.
     """
 
     api_key: str
@@ -70,6 +72,7 @@ class AppRule:
     homepage: bool
     one_time_challenges: bool
     build: Mapping[str, str]
+    signature_skew: timedelta = timedelta(0)
 
 
 def create_app(services: Services, rule: AppRule, log: RequestLog) -> App:
@@ -92,8 +95,9 @@ def create_app(services: Services, rule: AppRule, log: RequestLog) -> App:
 
 def _device_routes(app: App, services: Services, rule: AppRule) -> None:
     certificates, limit = services.client_certificates, rule.max_body_bytes
-    app.add_route("/mdm/checkin", DeviceResource(services.checkin, certificates, limit))
-    app.add_route("/mdm/connect", DeviceResource(services.connect, certificates, limit))
+    skew = rule.signature_skew
+    app.add_route("/mdm/checkin", DeviceResource(services.checkin, certificates, limit, skew))
+    app.add_route("/mdm/connect", DeviceResource(services.connect, certificates, limit, skew))
     app.add_route("/mdm/enroll", EnrollResource(services.enroll))
     app.add_route("/ota/enroll", OtaResource(services.enroll))
     app.add_route("/scep", ScepResource(services.authority))

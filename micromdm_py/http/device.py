@@ -4,6 +4,7 @@ Every refusal has an empty body. The signature is checked over the raw bytes bef
 """
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from urllib.parse import parse_qsl
 
 import falcon
@@ -25,9 +26,16 @@ _XML_START = b"<?xml"
 class DeviceResource:
     """One device route: body up to the limit, identity, service, reply."""
 
-    def __init__(self, handle: Handler, certificates: ClientCertificates, max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        handle: Handler,
+        certificates: ClientCertificates,
+        max_body_bytes: int,
+        skew: timedelta = timedelta(0),
+    ) -> None:
         """Serve with `handle`; `certificates` finds identities that come by TLS instead of a signature."""
         self._handle, self._certificates, self._max = handle, certificates, max_body_bytes
+        self._skew = skew
 
     def on_put(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Take one message of a device."""
@@ -42,7 +50,7 @@ class DeviceResource:
     def _identity(self, req: falcon.Request, body: bytes) -> Certificate:
         signature = req.env.get("HTTP_MDM_SIGNATURE")
         if signature:
-            return verify_detached(signature, body)
+            return verify_detached(signature, body, self._skew)
         certificate = self._certificates.find(req)
         if certificate is None:
             raise SignatureInvalid("no Mdm-Signature header and no client certificate")

@@ -5,6 +5,7 @@ Source: Apple, "Implementing device management", "Pass an identity certificate i
 
 import binascii
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from micromdm_py.errors import MalformedRequest, SignatureInvalid
 from micromdm_py.protocol.certificates import Certificate, load_certificate
@@ -31,7 +32,7 @@ class SignedContent:
     certificates: tuple[Certificate, ...]
 
 
-def verify_detached(header: str | None, body: bytes) -> Certificate:
+def verify_detached(header: str | None, body: bytes, skew: timedelta = timedelta(0)) -> Certificate:
     """Check an Mdm-Signature header against the body it came with.
 
     Content carried inside the CMS is ignored: the body is what counts. Whether the certificate is known, and
@@ -40,6 +41,7 @@ def verify_detached(header: str | None, body: bytes) -> Certificate:
     Args:
         header: value of the header: CMS SignedData, DER or BER, in standard padded base64; None without one.
         body: the request body exactly as received.
+        skew: how far signingTime may lie outside the validity of the certificate.
     Returns: the certificate of the one signer.
     Raises: SignatureInvalid, whatever is wrong.
     """
@@ -52,7 +54,7 @@ def verify_detached(header: str | None, body: bytes) -> Certificate:
     except ValueError:  # binascii.Error is one; so is a character outside ASCII
         raise SignatureInvalid("Mdm-Signature is not standard base64") from None
     try:
-        return verify_signer(parse_signed(data, with_content=False), body)
+        return verify_signer(parse_signed(data, with_content=False), body, skew)
     except MalformedRequest as error:
         raise SignatureInvalid(str(error)) from None
 

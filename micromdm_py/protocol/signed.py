@@ -243,7 +243,10 @@ def _attribute(data: bytes, element: Element) -> tuple[bytes, bytes]:
     return raw(data, pair[0]), raw(data, values[0])
 
 
-def verify_signer(message: SignedMessage, content: bytes) -> Certificate:
+_NO_SKEW = timedelta(0)
+
+
+def verify_signer(message: SignedMessage, content: bytes, skew: timedelta = _NO_SKEW) -> Certificate:
     """Check the one signature of a message and return the certificate of who made it.
 
     Whether that certificate is trusted is not asked here, and no clock is read: a signingTime is compared
@@ -252,6 +255,7 @@ def verify_signer(message: SignedMessage, content: bytes) -> Certificate:
     Args:
         message: the message taken apart.
         content: what the signature shall cover.
+        skew: how far signingTime may lie outside the validity of the certificate.
     Raises: SignatureInvalid, MalformedRequest.
     """
     certificate = _signer_certificate(message)
@@ -260,7 +264,7 @@ def verify_signer(message: SignedMessage, content: bytes) -> Certificate:
         raise SignatureInvalid("key and signature algorithm do not fit, or the key is not accepted")
     covered = content
     if message.signed_attributes is not None:
-        _check_attributes(message, content, certificate)
+        _check_attributes(message, content, certificate, skew)
         covered = message.signed_attributes
     digest = oids.DIGESTS[message.signature_digest]
     if verify_signature(key, message.signature, covered, digest):
@@ -280,7 +284,9 @@ def _signer_certificate(message: SignedMessage) -> Certificate:
     raise SignatureInvalid("certificate of the signer is not embedded")
 
 
-def _check_attributes(message: SignedMessage, content: bytes, certificate: Certificate) -> None:
+def _check_attributes(
+    message: SignedMessage, content: bytes, certificate: Certificate, skew: timedelta
+) -> None:
     """Compare messageDigest with the content, signingTime with the validity."""
     value = message.attributes.get(oids.MESSAGE_DIGEST)
     if value is None:
@@ -289,7 +295,10 @@ def _check_attributes(message: SignedMessage, content: bytes, certificate: Certi
     if element[0] != OCTETS or octets(value, element) != hashlib.new(message.digest, content).digest():
         raise SignatureInvalid("messageDigest does not fit the content")
     value = message.attributes.get(oids.SIGNING_TIME)
-    if value is not None and not certificate.not_before <= _time(value) <= certificate.not_after:
+    if (
+        value is not None
+        and not certificate.not_before - skew <= _time(value) <= certificate.not_after + skew
+    ):
         raise SignatureInvalid("signingTime is outside the validity of the certificate")
 
 

@@ -1,7 +1,7 @@
 """Mdm-Signature: what is accepted, what is refused, and that nothing else can come out."""
 
 import base64
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -315,3 +315,11 @@ def test_changed_messages_are_refused_or_still_signed_by_their_key(
         return
     # bytes that no signature covers may differ, even inside the certificate; the key may not
     assert found.public_key in (certificate("device").public_key, certificate("ec").public_key)
+
+
+@pytest.mark.parametrize("moment", [NOT_BEFORE - 5 * SECOND, NOT_AFTER + 5 * SECOND])
+def test_a_skew_lets_the_signing_time_lie_outside_the_validity(moment: datetime) -> None:
+    signature = header(sign(signing_time=moment))
+    with pytest.raises(SignatureInvalid):
+        verify_detached(signature, BODY, 4 * SECOND)
+    assert verify_detached(signature, BODY, 5 * SECOND) == certificate("device")
