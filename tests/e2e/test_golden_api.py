@@ -125,3 +125,32 @@ def test_recorded_request(site_of: Callable[[Case], Site], case: Case, chunked: 
     for number, after in enumerate(case.get("after", ())):
         answer = site.send(after["request"])
         assert golden_api.fault(case, answer.status, answer.headers, answer.body, number) == ""
+
+
+def judged(case: Case, status: int, body: bytes) -> str:
+    headers = {name.lower(): value for name, value in case["response"]["headers"].items()}
+    return golden_api.fault(case, status, headers, body)
+
+
+def test_the_judge_takes_no_other_status() -> None:
+    for case in CASES:
+        recorded = case["response"]
+        for status in (299, 418):
+            assert judged(case, status, recorded["body"].encode()), case["name"]
+
+
+def test_the_judge_takes_no_other_document() -> None:
+    judges = [
+        case for case in CASES if case["match"] == "exact" and "status-only" not in case.get("compare", [])
+    ]
+    for case in judges:
+        recorded = case["response"]
+        if '"' not in recorded["body"] or "fields-only" in case.get("compare", []):
+            continue
+        for body in (
+            "{}",
+            recorded["body"].replace('": "', '": "x', 1),
+            recorded["body"][:-3] + ', "x": 1}\n',
+        ):
+            if body != recorded["body"] and not (body == "{}" and '"devices": null' in recorded["body"]):
+                assert judged(case, recorded["status"], body.encode()), (case["name"], body)
