@@ -128,7 +128,7 @@ def test_recorded_request(site_of: Callable[[Case], Site], case: Case, chunked: 
 
 
 def judged(case: Case, status: int, body: bytes) -> str:
-    headers = {name.lower(): value for name, value in case["response"]["headers"].items()}
+    headers = {name.lower(): value for name, value in case["response"].get("headers", {}).items()}
     return golden_api.fault(case, status, headers, body)
 
 
@@ -136,7 +136,7 @@ def test_the_judge_takes_no_other_status() -> None:
     for case in CASES:
         recorded = case["response"]
         for status in (299, 418):
-            assert judged(case, status, recorded["body"].encode()), case["name"]
+            assert judged(case, status, recorded.get("body", "").encode()), case["name"]
 
 
 def test_the_judge_takes_no_other_document() -> None:
