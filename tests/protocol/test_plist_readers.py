@@ -145,6 +145,56 @@ def test_pairs_are_read_as_the_library_reads_them_or_refused(pairs: bytes) -> No
         assert short == shallow(found, "Command")
 
 
+WHOLE = (
+    "<dict>\n<key>a</key>\n<string>b</string>\n<key>c</key><true/><key>d</key><integer>1</integer>"
+    "<key>Command</key><dict><key>e</key><array><string>f</string><dict><key>g</key><false/></dict></array></dict>"
+    "<key>h</key><array><array/><real>1.5</real></array>\n</dict>"
+)
+ELEMENTS = re.findall(r"<key>\w*</key>|<(?:string|integer|real)>[^<]*</\w+>|<[^<>]+>", WHOLE)
+OTHERS = [
+    "<key>x</key>",
+    "<string>y</string>",
+    "<dict>",
+    "</dict>",
+    "<array>",
+    "</array>",
+    "<array/>",
+    "<data>A</data>",
+]
+
+
+def both_agree(body: bytes) -> None:
+    data = HEAD + b'<plist version="1.0">' + body + b"</plist>"
+    found, short = ours(data), parse_flat(data, "Command", trailing=False)
+    assert found is None or repr(found) == repr(library(data))
+    assert short is None or (found is not None and short == shallow(found, "Command"))
+
+
+@pytest.mark.parametrize("noise", [*TEXTS, *OTHERS, "\0", "\x0b", "\r", "\uffff", "<", "&", "&a;"])
+def test_nothing_put_anywhere_in_a_document_is_misread(noise: str) -> None:
+    for place in range(WHOLE.count(">") + 1):
+        both_agree(disturbed(WHOLE, noise, place))
+
+
+def test_no_element_left_out_or_put_in_is_misread() -> None:
+    assert "".join(ELEMENTS) == WHOLE.replace("\n", "")
+    both_agree(WHOLE.encode())
+    assert parse_flat(HEAD + b'<plist version="1.0">' + WHOLE.encode() + b"</plist>")
+    for place, element in enumerate(ELEMENTS):
+        before, after = "".join(ELEMENTS[:place]), "".join(ELEMENTS[place + 1 :])
+        for other in ["", element * 2, *OTHERS]:
+            both_agree(f"{before}{other}{after}".encode())
+
+
+@pytest.mark.parametrize(
+    "byte", [b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xef\xbf\xbe", b"\xc0\x80", b"\xf5\x80\x80\x80"]
+)
+def test_bytes_that_are_no_text_are_refused(byte: bytes) -> None:
+    data = HEAD + b'<plist version="1.0"><dict><key>a</key><string>' + byte + b"</string></dict></plist>"
+    assert parse_flat(data) is None
+    assert ours(data) is None
+
+
 @EXAMPLES
 @given(TREES, st.data())
 def test_a_changed_binary_document_is_read_as_the_library_reads_it_or_refused(

@@ -23,11 +23,11 @@ _NUMBER = r"-?[0-9]{1,18}+"
 _KEY = f"<key>{_TEXT}</key>{_SPACE}"
 _SCALAR = (
     rf"(?:<string>{_TEXT}</string>|<true/>|<false/>|<integer>{_NUMBER}</integer>"
-    rf"|<real>-?[0-9]{{1,15}}+(?:\.[0-9]{{1,15}}+)?</real>|<string/>){_SPACE}"
+    rf"|<real>-?[0-9]{{1,15}}+(?:\.[0-9]{{1,15}}+)?</real>|<string/>|<dict/>|<array/>){_SPACE}"
 )
 _PAIR = re.compile(
     rf"<key>({_TEXT})</key>{_SPACE}"
-    rf"(?:<string>({_TEXT})</string>|<(true|false)/>|<integer>({_NUMBER})</integer>|<string/>|(<dict>|<array>))"
+    rf"(?:<string>({_TEXT})</string>|<(true|false)/>|<integer>({_NUMBER})</integer>|<string/>|(<(?:dict|array)/?+>))"
     rf"{_SPACE}"
 )
 _DICT_RUN = re.compile(f"(?:{_KEY}{_SCALAR})*+(?:({_KEY})?+(<dict>|<array>|</dict>){_SPACE})")
@@ -72,7 +72,9 @@ def _pairs(text: str, position: int, found: dict[str, Value], inner: str) -> int
         if string is not None:
             found[name] = string
         elif container is not None:
-            found[name] = {} if container == "<dict>" else []
+            found[name] = {} if "d" in container else []
+            if container[-2] == "/":
+                continue
             if container == "<dict>" and inner and name == inner:
                 position = _pairs(text, position, found[name], "")
                 closing = _DICT_END.match(text, position) if position >= 0 else None
