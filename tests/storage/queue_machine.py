@@ -18,7 +18,7 @@ from micromdm_py.protocol.enrollment import EnrollmentRef
 from micromdm_py.protocol.report import Report
 from micromdm_py.storage.base import Store
 from micromdm_py.storage.memory.store import MemoryStore
-from micromdm_py.storage.records import DeviceFilter, DuePush, Once, PushOutcome, Served
+from micromdm_py.storage.records import DeviceFilter, DuePush, Enqueued, Once, PushOutcome, Served
 from tests.builders import (
     NOW,
     SHARED,
@@ -60,6 +60,7 @@ RESTART, QUEUE, LATE = "restart", "queue", "late answer"
 days = st.one_of(
     st.lists(st.sampled_from([*REPLIES, *REPLIES, RESTART, QUEUE, LATE, LATE]), max_size=9),
     st.lists(st.just("NotNow"), max_size=4),
+    st.lists(st.sampled_from(["NotNow", "NotNow", "Acknowledged", RESTART]), max_size=6),
 )
 """What happens while a device is connected: it answers what came, or something comes in between."""
 
@@ -145,14 +146,11 @@ class QueueMachine(RuleBasedStateMachine):
     def enqueues(self, api_id: str, uuid: str, push: bool = True, key: str = "") -> None:
         uuid = f"c{len(self.commands)}" if uuid == "new" else uuid
         at, once = self.tick(), Once(key.encode() * 16, b"first") if key else None
-        found = []
-        for store in (self.model, self.store):
-            try:
-                found.append(store.enqueue(api_id, command(uuid), at=at, push=push, once=once))
-            except MdmError as fault:
-                found.append(type(fault))
-        expected, queued = found
-        if isinstance(expected, type) or isinstance(queued, type):
+        expected, queued = (
+            said(lambda store: store.enqueue(api_id, command(uuid), at=at, push=push, once=once), store)
+            for store in (self.model, self.store)
+        )
+        if not isinstance(expected, Enqueued) or not isinstance(queued, Enqueued):
             assert queued == expected
             return
         assert replace(queued, command_id="") == replace(expected, command_id="")
@@ -306,20 +304,28 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(place=places, bare=st.sampled_from(["", *BARE_IDS]))
     def look_at_one(self, place: int, bare: str) -> None:
         api_id = bare or self.ref(place).enrollment_id
+        self.look_at(api_id)
+        for uuid in ("same", "other", "nobody's"):
+            self.look_at_newest(api_id, uuid)
+
+    def look_at(self, api_id: str) -> None:
         self.same(lambda store: store.waiting(api_id))
         self.same(lambda store: store.push_target(api_id))
-        for uuid in ("same", "other", "nobody's"):
-            self.same(lambda store, uuid=uuid: replace(store.command(api_id, uuid), command_id=""))
-            self.same(lambda store, uuid=uuid: store.report_of(api_id, uuid))
+
+    def look_at_newest(self, api_id: str, uuid: str) -> None:
+        self.same(lambda store: replace(store.command(api_id, uuid), command_id=""))
+        self.same(lambda store: store.report_of(api_id, uuid))
+
+    def look_at_record(self, api_id: str) -> None:
+        self.same(lambda store: replace(store.enrollment(api_id), target_id=""))
 
     @rule()
     def look_at_everything(self) -> None:
         at = self.tick()
         self.same(lambda store: store.block("flushes what is kept in memory", at=at))
         for api_id in API_IDS:
-            self.same(lambda store, api_id=api_id: replace(store.enrollment(api_id), target_id=""))
-            self.same(lambda store, api_id=api_id: store.waiting(api_id))
-            self.same(lambda store, api_id=api_id: store.push_target(api_id))
+            self.look_at_record(api_id)
+            self.look_at(api_id)
         for api_id, in_model, in_store in self.commands:
             expected = self.model.command(api_id, in_model)
             assert replace(self.store.command(api_id, in_store), command_id=in_model) == expected
