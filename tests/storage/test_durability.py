@@ -1,0 +1,184 @@
+"""What the LMDB store keeps when it is closed, copied or opened by somebody else."""
+
+import stat
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import lmdb as raw
+import pytest
+
+from micromdm_py.errors import StartupError
+from micromdm_py.storage.lmdb.store import LmdbStore, open_store
+from micromdm_py.storage.records import HeldEvent, Once, PushCertificate, PushOutcome
+from tests.builders import NOW, Device, command, device, event, identity, report, user
+from tests.storage.backends import MAP_BYTES, open_lmdb
+from tests.storage.observing import contents, rows
+
+
+def live_through_a_lot(store: LmdbStore) -> Device:
+    phone = Device(store, "UDID-1").enrolls(serial_number="S1")
+    store.receiver("r")
+    phone.queue("c1", "c2", "c3", "c4", "c5")
+    phone.run("Acknowledged", "NotNow", "NotNow")
+    store.record_push(store.due_push(phone.id), PushOutcome(NOW, True, "apns-id"))
+    store.enqueue(phone.id, command("c6"), at=NOW, once=Once(b"k" * 32, b"answer"))
+    Device(store, user("UDID-1", "USER-1"), phone.who).updates_token(b"\x02")
+    store.record_report(report(device("UDID-2"), "Idle"), identity("B"), event("e"), at=NOW)
+    (found,) = store.events_after(store.receiver("r").cursor, 10)
+    store.settle("r", at=NOW, hold=[HeldEvent(found, 1, NOW, "500")], cursor=found.sequence)
+    store.block("UDID-3", at=NOW)
+    store.create_authority(b"certificate", b"key")
+    store.issue(lambda serial: b"issued", "name", at=NOW)
+    store.add_challenge("secret", at=NOW)
+    store.store_push_certificate(PushCertificate("T", b"certificate", b"key", NOW))
+    for _ in range(3):
+        store.undecodable(b"f" * 32, b"bad", None, at=NOW)
+    return phone
+
+
+def test_everything_is_there_after_opening_again(lmdb: LmdbStore, lmdb_path: Path) -> None:
+    phone = live_through_a_lot(lmdb)
+    before, ids = contents(lmdb), lmdb.organization()
+    lmdb.close()
+    store = open_lmdb(lmdb_path)
+    try:
+        assert contents(store) == before
+        assert store.organization() == ids
+        phone = Device(store, "UDID-1")
+        assert phone.waiting() == ["c2", "c3", "c4", "c5", "c6"]
+        assert phone.says("Acknowledged", "c4") == "c5"
+        assert phone.says("Acknowledged", "c5") == "c6"
+        assert phone.says("Acknowledged", "c6") is None, "c2 and c3 were refused since the last Idle"
+        assert phone.says("Idle") == "c2"
+        again = store.enqueue("UDID-1", command("c6"), at=NOW, once=Once(b"k" * 32, b"other"))
+        assert again.answer == b"answer"
+    finally:
+        store.close()
+
+
+def test_last_contact_without_a_write_is_there_after_opening_again(lmdb: LmdbStore, lmdb_path: Path) -> None:
+    phone = Device(lmdb, "UDID-1").enrolls()
+    at = NOW + timedelta(days=1)
+    assert lmdb.nothing_to_do(report(phone.ref, "Idle"), phone.who, at=at)
+    lmdb.close()
+    store = open_lmdb(lmdb_path)
+    assert store.enrollment("UDID-1").last_seen_at == at
+    store.close()
+
+
+def test_copy_is_consistent_and_opens_as_a_store(lmdb: LmdbStore, tmp_path: Path) -> None:
+    live_through_a_lot(lmdb)
+    target = tmp_path / "copy"
+    target.mkdir()
+    lmdb.copy(target)
+    assert dict(rows(target)) == contents(lmdb)
+    copied = open_lmdb(target)
+    assert [one.command_uuid for one in copied.waiting("UDID-1")] == ["c2", "c3", "c4", "c5", "c6"]
+    copied.close()
+
+
+def test_store_is_for_its_owner_only(lmdb: LmdbStore, tmp_path: Path) -> None:
+    path = tmp_path / "new"
+    store = open_lmdb(path)
+    with store.lease("courier"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+        assert {stat.S_IMODE(one.stat().st_mode) for one in path.iterdir()} == {0o600}
+    store.close()
+
+
+def test_large_map_takes_no_room_on_disk(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "store", map_size_bytes=1 << 36)
+    store.enqueue("UDID-1", command("c1"), at=NOW)
+    assert (tmp_path / "store" / "data.mdb").stat().st_blocks * 512 < 1 << 20
+    store.close()
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from micromdm_py.errors import StorageUnavailable
+from micromdm_py.storage.records import NewEntry
+from tests.builders import NOW, command
+from tests.storage.backends import open_lmdb
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+path = Path(sys.argv[1])
+store = open_lmdb(path)
+room = (path / "data.mdb").stat().st_size + 300_000
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+kept = []
+try:
+    for number in range(100):
+        store.enqueue("UDID-1", NewEntry(f"c{number}", "InstallProfile", bytes(20_000)), at=NOW)
+        kept.append(f"c{number}")
+except StorageUnavailable as fault:
+    assert "\\n" not in str(fault) and str(path) not in str(fault), str(fault)
+assert 0 < len(kept) < 100, kept
+assert [one.command_uuid for one in store.waiting("UDID-1")] == kept
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+store.enqueue("UDID-1", command("room again"), at=NOW)
+assert [one.command_uuid for one in store.waiting("UDID-1")] == [*kept, "room again"]
+store.close()
+print("ok")
+"""
+
+
+def test_full_disk_is_said_and_outlived(lmdb: LmdbStore, lmdb_path: Path) -> None:
+    lmdb.close()
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(lmdb_path)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr
+
+
+def write_raw(path: Path, key: bytes, value: bytes | None) -> None:
+    with raw.open(str(path), map_size=MAP_BYTES, max_dbs=64) as env:
+        meta = env.open_db(b"meta")
+        with env.begin(write=True) as txn:
+            if value is None:
+                txn.delete(key, db=meta)
+            else:
+                txn.put(key, value, db=meta)
+
+
+def test_newer_store_is_refused_and_left_as_it_is(lmdb: LmdbStore, lmdb_path: Path) -> None:
+    lmdb.close()
+    write_raw(lmdb_path, b"schema", (99).to_bytes(8, "big"))
+    before = rows(lmdb_path)
+    with pytest.raises(StartupError, match="newer"):
+        open_lmdb(lmdb_path)
+    assert rows(lmdb_path) == before
+
+
+def test_store_of_something_else_is_refused(lmdb: LmdbStore, lmdb_path: Path) -> None:
+    lmdb.close()
+    write_raw(lmdb_path, b"schema", None)
+    with pytest.raises(StartupError, match="not a store"):
+        open_lmdb(lmdb_path)
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a database" * 1000, bytes(8192)])
+def test_damaged_store_is_refused_in_one_line(tmp_path: Path, damage: bytes) -> None:
+    path = tmp_path / "store"
+    path.mkdir()
+    (path / "data.mdb").write_bytes(damage)
+    if not damage:
+        open_lmdb(path).close()
+        return
+    with pytest.raises(StartupError) as caught:
+        open_lmdb(path)
+    assert "\n" not in str(caught.value)
+    assert (path / "data.mdb").read_bytes() == damage
+
+
+@pytest.mark.parametrize("path", ["missing/store", "file"])
+def test_place_where_no_store_can_be_is_refused(tmp_path: Path, path: str) -> None:
+    (tmp_path / "file").write_text("a file")
+    with pytest.raises(StartupError):
+        open_lmdb(tmp_path / path)
