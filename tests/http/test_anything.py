@@ -1,0 +1,120 @@
+"""Whatever a caller sends, the answer is a refusal or a success in the usual form, never a fault of ours."""
+
+import functools
+import json
+from typing import Any
+from urllib.parse import quote_from_bytes
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.fakes.push_pair import upload
+from tests.http.bench import JSON, Bench
+
+ROUTES = [
+    "/v1/commands",
+    "/v1/commands/{}",
+    "/v1/devices",
+    "/v1/devices/{}/block",
+    "/v1/devices/{}/unblock",
+    "/v1/push/{}",
+    "/push/{}",
+    "/v1/config/certificate",
+    "/v1/challenge",
+    "/version",
+    "/{}",
+]
+METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "FOO"]
+FIELDS = [
+    *("udid", "UDID", "request_type", "command_uuid", "opts", "Opts", "udids", "serials"),
+    *("filter_serial", "filter_udid", "page", "per_page", "cert", "key", "queries", "settings", "payload"),
+]
+KNOWN = json.loads(upload())
+leaves = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.characters(categories=["Cs"])
+    | st.sampled_from(
+        ["ProfileList", "Settings", "InstallProfile", "DeviceInformation", "U", "", *KNOWN.values()]
+    )
+)
+values = st.recursive(
+    leaves,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=5),
+    max_leaves=12,
+)
+objects = st.dictionaries(st.sampled_from(FIELDS), values, max_size=8).map(
+    lambda found: json.dumps(found).encode()
+)
+commands = st.fixed_dictionaries(
+    {
+        "udid": st.sampled_from(["U", "V:W"]),
+        "request_type": st.sampled_from(["Settings", "InstallProfile", "EraseDevice"]),
+    },
+    optional={name: values for name in FIELDS[3:]},
+).map(lambda found: json.dumps(found).encode())
+plists = st.sampled_from(
+    [b"<plist><dict><key>CommandUUID</key>", b"<string>a</string>", b"</dict></plist>", b"<?xml"]
+)
+bodies = objects | commands | st.binary(max_size=60) | st.lists(plists, max_size=6).map(b"".join)
+
+
+@functools.cache
+def shared() -> Bench:
+    """One application for all examples: building it takes longer than a request."""
+    return Bench()
+
+
+def check(method: str, target: str, body: bytes, **how: Any) -> None:
+    bench = shared()
+    bench.lines.clear()
+    answer = bench.ask(method, target, body, **how)
+    assert answer.status < 500, (method, target, body, answer)
+    if answer.headers.get("content-type") == JSON and method != "HEAD":
+        assert isinstance(answer.json(), dict)
+        if answer.status >= 400:
+            assert answer.error
+    for name, value in answer.headers.items():
+        assert value.isprintable(), (name, value)
+        assert value.isascii(), (name, value)
+    assert "\n" not in "".join(bench.lines)
+
+
+@given(
+    st.sampled_from(METHODS),
+    st.sampled_from(ROUTES),
+    st.binary(max_size=20) | st.sampled_from([b"..", b".", b"a/b", b"\xff", b"%2F", b"\r\n"]),
+    st.text("=&%?+strictforcepurgeexpiration1", max_size=20),
+    bodies,
+    st.booleans(),
+)
+def test_requests_of_any_kind(
+    method: str, route: str, segment: bytes, query: str, body: bytes, chunked: bool
+) -> None:
+    target = route.format(quote_from_bytes(segment, safe="")) + (f"?{query}" if query else "")
+    check(method, target, body, chunked=chunked)
+
+
+@given(st.sampled_from(["/v1/commands", "/v1/commands?strict"]), commands | objects)
+def test_json_commands_of_any_kind(target: str, body: bytes) -> None:
+    check("POST", target, body)
+
+
+@given(objects)
+@example(b'{"cert": "eA==\\u0000", "key": ""}')
+def test_certificates_and_devices_of_any_kind(body: bytes) -> None:
+    check("PUT", "/v1/config/certificate", body)
+    check("POST", "/v1/devices", body)
+    check("DELETE", "/v1/devices?purge", body)
+
+
+@given(st.text(max_size=30), st.text(st.characters(max_codepoint=255), max_size=30))
+def test_headers_of_any_kind(key: str, other: str) -> None:
+    header = "".join(letter for letter in key if ord(letter) < 256)
+    body = b'{"udid": "U", "request_type": "ProfileList"}'
+    for credentials in (None, header, "Basic " + header):
+        assert shared().ask("POST", "/v1/commands", body, key=credentials).status == 401
+    check("POST", "/v1/commands", body, idempotency_key=other, user_agent=other, content_type=other)
