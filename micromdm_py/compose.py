@@ -1,6 +1,5 @@
 """Putting the server together: the only module that names concrete classes."""
 
-import logging
 import random
 import secrets
 import ssl
@@ -41,8 +40,6 @@ from micromdm_py.version import VERSION, build_info
 __all__ = ["build_app", "prepare", "run_courier", "store_path"]
 
 GIB = 1 << 30
-
-logger = logging.getLogger(__name__)
 
 
 def store_path(config: Config) -> Path:
@@ -179,16 +176,15 @@ def _profile_rule(config: Config) -> ProfileRule:
 
 
 def _rule(config: Config) -> AppRule:
-    if not config.api_key:
-        logger.info("no api key specified")
     return AppRule(
-        config.api_key,
-        config.max_body_bytes,
-        config.tls,
-        config.homepage,
-        config.use_dynamic_challenge,
-        build_info(),
-        timedelta(seconds=config.device_signature_skew),
+        api_key=config.api_key,
+        max_body_bytes=config.max_body_bytes,
+        tls=config.tls,
+        homepage=config.homepage,
+        one_time_challenges=config.use_dynamic_challenge,
+        build=build_info(),
+        signature_skew=timedelta(seconds=config.device_signature_skew),
+        debug=config.http_debug,
     )
 
 

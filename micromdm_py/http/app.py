@@ -12,6 +12,7 @@ from micromdm_py.http.challenge import ChallengeResource
 from micromdm_py.http.client_certificate import ClientCertificates
 from micromdm_py.http.commands import CommandsResource, EnrollmentCommandsResource
 from micromdm_py.http.config_certificate import PushCertificateResource
+from micromdm_py.http.debug import DebugLog
 from micromdm_py.http.device import DeviceResource
 from micromdm_py.http.devices import BlockResource, DevicesResource, UnblockResource
 from micromdm_py.http.enroll import EnrollResource, OtaResource
@@ -64,6 +65,7 @@ class AppRule:
         one_time_challenges: there is a route that hands out challenges.
         build: what `/version` tells.
         signature_skew: how far signingTime may lie outside a certificate's validity.
+        debug: outline every request in the log.
     """
 
     api_key: str
@@ -73,11 +75,14 @@ class AppRule:
     one_time_challenges: bool
     build: Mapping[str, str]
     signature_skew: timedelta = timedelta(0)
+    debug: bool = False
 
 
 def create_app(services: Services, rule: AppRule, log: RequestLog) -> App:
     """Build the WSGI application; `log` sees every request."""
     middleware: list[Any] = [services.proxy_headers, log]  # Any: of unlike kinds
+    if rule.debug:
+        middleware.append(DebugLog())
     if rule.tls:
         middleware.append(StrictTransport())
     if rule.api_key:
