@@ -30,8 +30,9 @@ _PAIR = re.compile(
     rf"(?:<string>({_TEXT})</string>|<(true|false)/>|<integer>({_NUMBER})</integer>|<string/>|(<(?:dict|array)/?+>))"
     rf"{_SPACE}"
 )
-_DICT_RUN = re.compile(f"(?:{_KEY}{_SCALAR})*+(?:({_KEY})?+(<dict>|<array>|</dict>){_SPACE})")
-_ARRAY_RUN = re.compile(f"(?:{_SCALAR})*+(?:()(<dict>|<array>|</array>){_SPACE})")
+# Groups are repeated greedily, not possessively: before 3.11.5 `re` loses its place in possessive groups.
+_DICT_RUN = re.compile(f"(?:{_KEY}{_SCALAR})*(?:({_KEY})?(<dict>|<array>|</dict>){_SPACE})")
+_ARRAY_RUN = re.compile(f"(?:{_SCALAR})*(?:()(<dict>|<array>|</array>){_SPACE})")
 _DICT_END = re.compile(f"</dict>{_SPACE}")
 _TAIL = re.compile(rf"</dict>{_SPACE}</plist>")
 _LAST_TAIL = re.compile(rf"</dict>{_SPACE}</plist>{_SPACE}\Z")
