@@ -132,6 +132,17 @@ def test_unknown_status_is_answered_like_idle_but_brings_nothing_refused_back(
     assert phone.says(status) == "c2"
 
 
+@pytest.mark.parametrize("status", ["Later", "", "NotNow"])
+def test_only_idle_and_final_answers_bring_back_what_was_refused_before_the_last_idle(
+    phone: Device, status: str
+) -> None:
+    phone.queue("c1", "c2")
+    phone.run("NotNow", "NotNow")
+    assert phone.run("NotNow") == ["c1", ""]
+    assert phone.says(status) is None
+    assert phone.says("Acknowledged") == "c2"
+
+
 def test_unknown_status_is_no_idle(phone: Device) -> None:
     phone.queue("c1", "c2")
     assert phone.run("NotNow") == ["c1", "c2"]
