@@ -73,6 +73,7 @@ def _mdm_error(req: falcon.Request, resp: falcon.Response, error: Exception, _pa
         return
     if as_text:
         resp.data, resp.content_type = f"{error}\n".encode("utf-8", "replace"), TEXT
+        resp.set_header("X-Content-Type-Options", "nosniff")
     else:
         resp.data, resp.content_type = json_reply({"error": str(error)}), JSON
         if status == 401:

@@ -91,7 +91,7 @@ class WebhookReceiver:
                 self.end_headers()
                 self.wfile.write(reply.body)
 
-            do_GET = do_POST
+            do_GET = do_PUT = do_POST
 
             def log_message(self, *_: object) -> None:
                 pass
