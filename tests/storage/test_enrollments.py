@@ -140,6 +140,13 @@ def test_token_update_enrolls_a_device_with_a_record(store: Store, phone: Device
     assert store.enrollment("UDID-1").awaiting_configuration is False
 
 
+def test_authenticate_ends_the_wait_for_configuration(store: Store, phone: Device) -> None:
+    phone.authenticates()
+    store.token_update(token_update(phone.ref, awaiting=True), phone.who, None, at=NOW)
+    phone.authenticates()
+    assert store.enrollment("UDID-1").awaiting_configuration is False
+
+
 def test_token_update_without_a_record_keeps_push_data_only(store: Store, phone: Device) -> None:
     phone.updates_token()
     record = store.enrollment("UDID-1")
@@ -287,6 +294,13 @@ def test_devices_are_filtered_by_exact_values(store: Store) -> None:
     assert ids(store, udids=("UDID-1", "nobody")) == ["UDID-1"]
     assert ids(store, serials=("S1", "S10"), udids=("UDID-1", "UDID-2")) == ["UDID-1"]
     assert ids(store, serials=("S1",), udids=("UDID-2",)) == []
+
+
+def test_serial_numbers_are_told_apart_whatever_a_device_says(store: Store) -> None:
+    odd = ("S1", "S1\0", "S1\0" + "x" * 9, "S" * 5000, "S" * 5001, "\0")
+    for number, serial in enumerate(odd):
+        Device(store, f"UDID-{number}").enrolls(serial_number=serial)
+    assert [ids(store, serials=(serial,)) for serial in odd] == [[f"UDID-{n}"] for n in range(len(odd))]
 
 
 def test_devices_with_the_same_serial_number_stay_two(store: Store) -> None:

@@ -237,6 +237,15 @@ def test_token_update_revives_a_dead_token(store: Store) -> None:
     assert due(store, phone.clock.now) == ["UDID-1"]
 
 
+def test_revived_token_is_pushed_to_though_nothing_waited_when_it_came(store: Store) -> None:
+    phone = enrolled(store)
+    store.record_push(store.due_push(phone.id), dead(after(60)))
+    phone.updates_token()
+    assert due(store, NOW + DAY) == []
+    assert store.enqueue(phone.id, command("c1"), at=after(70)).push_wanted is True
+    assert due(store, after(70)) == ["UDID-1"]
+
+
 def test_authenticate_does_not_revive_a_dead_token(store: Store) -> None:
     phone = enrolled(store)
     phone.queue("c1")
