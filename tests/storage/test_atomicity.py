@@ -8,7 +8,7 @@ import pytest
 from micromdm_py.errors import MdmError, StorageUnavailable
 from micromdm_py.storage.base import Store
 from micromdm_py.storage.lmdb.store import open_store
-from micromdm_py.storage.records import NewEntry, Once
+from micromdm_py.storage.records import DeviceFilter, NewEntry, Once
 from tests.builders import (
     NOW,
     SHARED,
@@ -121,4 +121,17 @@ def test_full_store_opened_with_more_room_takes_more(tmp_path: Path) -> None:
     store = open_store(tmp_path / "store", map_size_bytes=1 << 24)
     store.enqueue("UDID-1", entry, at=NOW)
     assert len(store.waiting("UDID-1")) == 2
+    store.close()
+
+
+def test_write_that_found_no_room_leaves_room_for_smaller_ones(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "store", map_size_bytes=1 << 20)
+    phone = Device(store, "UDID-1").enrolls()
+    for number in range(5):
+        with pytest.raises(StorageUnavailable):
+            store.enqueue(phone.id, NewEntry("large", "InstallProfile", bytes(2 << 20)), at=NOW)
+        phone.queue(f"c{number}")
+        Device(store, f"UDID-{number + 2}").enrolls()
+    assert phone.run(*["Acknowledged"] * 5) == ["c0", "c1", "c2", "c3", "c4", ""]
+    assert len(store.devices(DeviceFilter())) == 6
     store.close()

@@ -21,6 +21,12 @@ from tests.storage.producer import DEVICES
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture
+def lmdb_path(tmp_path: Path) -> Path:
+    """On a disk: what is tested here is what a disk does."""
+    return tmp_path / "store"
+
+
 def producer(path: Path, name: str, count: int, mode: str = "queue") -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "tests.storage.producer", str(path), name, str(count), mode],

@@ -17,6 +17,12 @@ from tests.storage.backends import MAP_BYTES, open_lmdb
 from tests.storage.observing import contents, rows
 
 
+@pytest.fixture
+def lmdb_path(tmp_path: Path) -> Path:
+    """On a disk: what is tested here is what a disk does."""
+    return tmp_path / "store"
+
+
 def live_through_a_lot(store: LmdbStore) -> Device:
     phone = Device(store, "UDID-1").enrolls(serial_number="S1")
     store.receiver("r")

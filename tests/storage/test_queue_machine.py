@@ -20,12 +20,12 @@ from tests.storage.queue_machine import QueueMachine
 EXAMPLES = 400
 
 
-def test_lmdb_does_what_the_model_does(aged: Path, tmp_path: Path) -> None:
+def test_lmdb_does_what_the_model_does(aged: Path, scratch: Path) -> None:
     names = itertools.count()
 
     class LmdbMachine(QueueMachine):
         def open(self) -> Store:
-            self.path = tmp_path / f"store-{next(names)}"
+            self.path = scratch / f"store-{next(names)}"
             return copy_aged(aged, self.path)
 
         def reopen(self, store: Store) -> Store:
