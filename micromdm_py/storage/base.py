@@ -15,7 +15,7 @@ the enrollment id, or the bare UserID of a user channel while only one device ha
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from micromdm_py.protocol.checkin import (
     Authenticate,
@@ -49,12 +49,16 @@ from micromdm_py.storage.records import (
 __all__ = [
     "CommandQueue",
     "Depot",
+    "Documents",
     "Enrollments",
     "Outbox",
     "PushBook",
     "Quarantine",
+    "Shelf",
     "Store",
 ]
+
+T = TypeVar("T")
 
 
 class CommandQueue(Protocol):
@@ -333,7 +337,47 @@ class Outbox(Protocol):
         ...
 
 
-class Store(CommandQueue, Enrollments, PushBook, Depot, Quarantine, Outbox, Protocol):
+class Documents(Protocol):
+    """The documents of a shelf inside one change: what was put or removed before is seen."""
+
+    def get(self, kind: str, name: str) -> bytes | None:
+        """A document, None when there is none."""
+        ...
+
+    def put(self, kind: str, name: str, body: bytes) -> None:
+        """Keep a document, replacing the one of that name. Raises: MalformedField for the name."""
+        ...
+
+    def remove(self, kind: str, name: str) -> None:
+        """Delete a document. Raises: NotFound."""
+        ...
+
+
+class Shelf(Protocol):
+    """Named documents, as administrators and syncs put them: profiles, blueprints, users, tokens.
+
+    A `kind` is a short lower-case word of the program's own (each service documents its kinds); a name is
+    1 to 400 bytes of UTF-8. Bodies are the business of the services.
+    """
+
+    def document(self, kind: str, name: str) -> bytes:
+        """One document. Raises: NotFound."""
+        ...
+
+    def documents(self, kind: str, *, after: str = "", limit: int | None = None) -> list[tuple[str, bytes]]:
+        """(name, body) of a kind in the order of the names' bytes, from the first after `after`."""
+        ...
+
+    def change_documents(self, change: Callable[[Documents], T]) -> T:
+        """Read and write documents in one transaction; returns what `change` returns.
+
+        `change` should be quick, as others wait for it, and may not call the store. It may be called again
+        when a batch is repeated. When it raises, nothing has changed. Raises: what `change` raises.
+        """
+        ...
+
+
+class Store(CommandQueue, Enrollments, PushBook, Depot, Quarantine, Outbox, Shelf, Protocol):
     """Everything together, as one backend offers it."""
 
     def lease(self, name: str) -> AbstractContextManager[bool]:

@@ -13,11 +13,12 @@ from micromdm_py.storage.lmdb.enrollments import EnrollmentPart
 from micromdm_py.storage.lmdb.environment import Environment
 from micromdm_py.storage.lmdb.outbox import OutboxPart
 from micromdm_py.storage.lmdb.pushbook import PushPart
+from micromdm_py.storage.lmdb.shelf import ShelfPart
 
 __all__ = ["LmdbStore", "open_store"]
 
 
-class LmdbStore(EnrollmentPart, PushPart, DepotPart, QuarantinePart, OutboxPart):
+class LmdbStore(EnrollmentPart, PushPart, DepotPart, QuarantinePart, OutboxPart, ShelfPart):
     """Implements `storage.base.Store` on one LMDB environment.
 
     An environment must not cross a fork: every process opens its own.

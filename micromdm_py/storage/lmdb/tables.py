@@ -31,6 +31,7 @@ challenge         SHA-256                        ms                             
 undecodable       certificate SHA-256            hash of such a body, count; up to 8 times  bad report
 quarantine        ms, hash, certificate SHA-256  the body                                   third bad report
 once, once_age    digest / ms, digest            ms, answer / (empty)                       idempotent enqueue
+shelf             kind, 0, name                  a document, as its service wrote it        administrators
 ================  =============================  =========================================  ==================
 """
 
@@ -85,6 +86,7 @@ TABLES = (
     "quarantine",
     "once",
     "once_age",
+    "shelf",
 )
 
 CONTACT, COMMAND, QUEUE, UUID = b"a", b"c", b"q", b"u"

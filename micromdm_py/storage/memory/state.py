@@ -138,6 +138,7 @@ class State:
     event_sequence: int = 0
     serial: int = 0
     channels: dict[str, Channel] = field(default_factory=dict)
+    documents: dict[tuple[str, str], bytes] = field(default_factory=dict)
     once: dict[bytes, tuple[datetime, bytes]] = field(default_factory=dict)
     events: dict[int, StoredEvent] = field(default_factory=dict)
     receivers: dict[str, Receiver] = field(default_factory=dict)

@@ -7,12 +7,13 @@ from micromdm_py.storage.memory.depot import DepotPart, QuarantinePart
 from micromdm_py.storage.memory.enrollments import EnrollmentPart
 from micromdm_py.storage.memory.outbox import OutboxPart
 from micromdm_py.storage.memory.pushbook import PushPart
+from micromdm_py.storage.memory.shelf import ShelfPart
 from micromdm_py.storage.memory.state import State
 
 __all__ = ["MemoryStore"]
 
 
-class MemoryStore(EnrollmentPart, PushPart, DepotPart, QuarantinePart, OutboxPart):
+class MemoryStore(EnrollmentPart, PushPart, DepotPart, QuarantinePart, OutboxPart, ShelfPart):
     """Implements `storage.base.Store` in dicts, for one process; nothing survives it.
 
     It is written to be read: each rule of the queue is one expression over all commands of an enrollment, so

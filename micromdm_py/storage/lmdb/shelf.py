@@ -1,0 +1,68 @@
+"""Named documents: one table, keys that sort by kind and name."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from micromdm_py.storage.base import Documents
+from micromdm_py.storage.lmdb.base import Part
+from micromdm_py.storage.lmdb.environment import Txn
+from micromdm_py.storage.overlay import MAX_NAME_BYTES, Overlay, missing
+
+__all__ = ["ShelfPart"]
+
+T = TypeVar("T")
+
+MAX_KEY_BYTES = 500
+"""Where a key to begin from is cut; longer than any that is stored, and LMDB ends at 511."""
+
+
+class ShelfPart(Part):
+    """Implements `storage.base.Shelf`."""
+
+    def document(self, kind: str, name: str) -> bytes:
+        """See `storage.base.Shelf`."""
+        with self._env.read() as txn:
+            body = self._document(txn, kind, name)
+        if body is None:
+            raise missing(kind, name)
+        return body
+
+    def documents(self, kind: str, *, after: str = "", limit: int | None = None) -> list[tuple[str, bytes]]:
+        """See `storage.base.Shelf`."""
+        prefix = kind.encode() + b"\0"
+        found: list[tuple[str, bytes]] = []
+        with self._env.read() as txn:
+            cursor = txn.cursor(self._t.shelf)
+            # One zero byte more than `after` is the first key that may follow it.
+            more = cursor.set_range(
+                prefix + (after.encode("utf-8", "surrogatepass")[:MAX_NAME_BYTES] + b"\0" if after else b"")
+            )
+            while more and (key := cursor.key()).startswith(prefix) and (limit is None or len(found) < limit):
+                found.append((key[len(prefix) :].decode(), cursor.value()))
+                more = cursor.next()
+        return found
+
+    def change_documents(self, change: Callable[[Documents], T]) -> T:
+        """See `storage.base.Shelf`."""
+
+        def operation(txn: Txn) -> T:
+            overlay = Overlay(lambda kind, name: self._document(txn, kind, name))
+            result = change(overlay)
+            for (kind, name), body in overlay.changes.items():
+                if body is None:
+                    txn.delete(_key(kind, name), db=self._t.shelf)
+                else:
+                    txn.put(_key(kind, name), body, db=self._t.shelf)
+            return result
+
+        return self._env.write(operation)
+
+    def _document(self, txn: Txn, kind: str, name: str) -> bytes | None:
+        raw = name.encode("utf-8", "surrogatepass")
+        if not raw or len(raw) > MAX_NAME_BYTES:
+            return None
+        return txn.get(_key(kind, name), db=self._t.shelf)
+
+
+def _key(kind: str, name: str) -> bytes:
+    return kind.encode() + b"\0" + name.encode("utf-8", "surrogatepass")

@@ -1,0 +1,55 @@
+"""Changes to documents that wait until their transaction is sure to happen."""
+
+from collections.abc import Callable
+
+from micromdm_py.errors import MalformedField, NotFound
+
+__all__ = ["MAX_NAME_BYTES", "Overlay", "check_name", "missing"]
+
+MAX_NAME_BYTES = 400
+"""Longest name of a document, in bytes of UTF-8: backends keep it in a key."""
+
+
+def missing(kind: str, name: str) -> NotFound:
+    """The error for a document that is not there."""
+    return NotFound(f"not found: {kind.replace('-', ' ')} {name}")
+
+
+def check_name(name: str) -> str:
+    """Return a document's name unchanged if it may be used. Raises: MalformedField."""
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        raise MalformedField("name", "is not valid Unicode") from None
+    if not size or size > MAX_NAME_BYTES:
+        raise MalformedField("name", f"must have 1 to {MAX_NAME_BYTES} bytes")
+    return name
+
+
+class Overlay:
+    """Implements `storage.base.Documents` over a reader, and keeps what is to be written.
+
+    So a change that raises half-way has written nothing, whatever the backend.
+    """
+
+    def __init__(self, read: Callable[[str, str], bytes | None]) -> None:
+        """Read what was not changed here with `read`."""
+        self._read = read
+        self.changes: dict[tuple[str, str], bytes | None] = {}
+
+    def get(self, kind: str, name: str) -> bytes | None:
+        """See `storage.base.Documents`."""
+        try:
+            return self.changes[kind, name]
+        except KeyError:
+            return self._read(kind, name)
+
+    def put(self, kind: str, name: str, body: bytes) -> None:
+        """See `storage.base.Documents`."""
+        self.changes[kind, check_name(name)] = body
+
+    def remove(self, kind: str, name: str) -> None:
+        """See `storage.base.Documents`."""
+        if self.get(kind, name) is None:
+            raise missing(kind, name)
+        self.changes[kind, name] = None
