@@ -1,11 +1,12 @@
 """Putting the server together: the only module that names concrete classes."""
 
+import contextlib
 import random
 import secrets
 import ssl
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,19 +33,21 @@ from micromdm_py.service.enroll import Challenges, Enroll, ProfileRule
 from micromdm_py.service.identity import AcceptanceRule, Identities
 from micromdm_py.service.push import PushNow
 from micromdm_py.service.push_certificate import PushCertificates
+from micromdm_py.service.tokens import Tokens
 from micromdm_py.storage.base import Store
 from micromdm_py.storage.lmdb.store import LmdbStore, open_store
 from micromdm_py.storage.records import BindingRule
 from micromdm_py.version import VERSION, build_info
 
-__all__ = ["build_app", "prepare", "run_courier", "store_path"]
+__all__ = ["build_app", "existing_store", "prepare", "run_courier", "store_path", "token_service"]
 
 GIB = 1 << 30
+STORE = "micromdm.lmdb"
 
 
 def store_path(config: Config) -> Path:
     """The folder of the store."""
-    return config.config_path / "micromdm.lmdb"
+    return config.config_path / STORE
 
 
 def prepare(config: Config) -> bytes | None:
@@ -64,6 +67,24 @@ def prepare(config: Config) -> bytes | None:
     if not (config.tls and config.tls_client_auth and authority):
         return None
     return ssl.DER_cert_to_PEM_cert(authority[0]).encode()
+
+
+@contextlib.contextmanager
+def existing_store(config_path: Path) -> Iterator[Store]:
+    """The store of a server, running or not, for the program's own commands. Raises: StartupError."""
+    path = config_path / STORE
+    if not (path / "data.mdb").exists():
+        raise StartupError(f"{config_path} holds no store: has the server been started there?")
+    store = open_store(path, map_size_bytes=Config().store_size_gib * GIB)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def token_service(store: Store) -> Tokens:
+    """The tokens of a store."""
+    return Tokens(store, now=_now, make_secret=secrets.token_urlsafe)
 
 
 def build_app(
@@ -159,6 +180,9 @@ def _services(config: Config, store: Store) -> Services:
             )
         ),
         push_certificates=PushCertificates(store, store, wake=wake, now=_now),
+        tokens=token_service(store),
+        audit_log=store,
+        now=_now,
         client_certificates=ClientCertificates(config.client_cert_header, trusted),
         proxy_headers=ProxyHeaders(trusted, enabled=config.http_proxy_headers),
     )

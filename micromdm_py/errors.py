@@ -6,6 +6,7 @@
     ├── MalformedRequest          the bytes or fields of a request are wrong (400; device routes 500)
     │   └── MalformedField        one named field is wrong: text "<field>: <reason>"
     ├── Unauthenticated           no or wrong credentials (401; never on device routes)
+    │   └── NoCredentials         none at all
     ├── Forbidden                 known caller, but not allowed (403; never on device routes)
     ├── SignatureInvalid          Mdm-Signature missing, broken or made by an unaccepted certificate
     ├── IdentityMismatch          the certificate is bound to another enrollment
@@ -31,6 +32,7 @@ __all__ = [
     "MalformedField",
     "MalformedRequest",
     "MdmError",
+    "NoCredentials",
     "NotConfigured",
     "NotFound",
     "SignatureInvalid",
@@ -66,6 +68,10 @@ class MalformedField(MalformedRequest):
 
 class Unauthenticated(MdmError):
     """No or wrong credentials."""
+
+
+class NoCredentials(Unauthenticated):
+    """The caller did not say who it is."""
 
 
 class Forbidden(MdmError):

@@ -5,6 +5,7 @@ import re
 from itertools import pairwise
 from pathlib import Path
 
+import click
 import pytest
 
 from micromdm_py.cli.go_flags import GoCommand
@@ -93,22 +94,25 @@ def test_every_event_topic_has_a_heading() -> None:
     assert {name for name in headings(ROOT / "docs/events.rst") if name.startswith("mdm.")} == topics
 
 
+def flags(name: str) -> set[str]:
+    """The flags of a command, or of all commands of a group."""
+    command = load_command(name)
+    members = list(command.commands.values()) if isinstance(command, click.Group) else [command]
+    assert all(isinstance(one, GoCommand) for one in members)
+    return {flag for one in members if isinstance(one, GoCommand) for flag in one.options}
+
+
 def test_every_command_has_a_heading_and_its_flags_are_named() -> None:
     found = sections(ROOT / "docs/cli.rst")
     assert set(headings(ROOT / "docs/cli.rst")[1:]) == set(COMMANDS)
     for name in set(COMMANDS) - {"serve", "version"}:
-        command = load_command(name)
-        assert isinstance(command, GoCommand)
-        for flag in command.options:
+        for flag in flags(name):
             assert f"``-{flag}``" in found[name]
 
 
 def test_every_flag_that_a_page_names_exists() -> None:
-    simulate, demo, command = (load_command(name) for name in ("simulate", "demo", "command"))
     known = {setting.flag for setting in settings()} | {"-h", "-x", "-d"}
-    for other in (simulate, demo, command):
-        assert isinstance(other, GoCommand)
-        known |= {f"-{flag}" for flag in other.options}
+    known |= {f"-{flag}" for name in set(COMMANDS) - {"serve", "version"} for flag in flags(name)}
     for page in PAGES:
         named = set(re.findall(r"``(-[a-z][a-z-]*)[`= ]", page.read_text()))
         assert named <= known, page.name

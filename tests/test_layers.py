@@ -32,6 +32,7 @@ INWARD = {
     "simulator": ("errors", "protocol"),
     "server": ("compose", "config", "errors", "lead", "logs"),
     "cli": (
+        "compose",
         "config",
         "config_rules",
         "errors",
@@ -39,6 +40,7 @@ INWARD = {
         "protocol",
         "receivers",
         "server",
+        "service",
         "simulator",
         "version",
     ),

@@ -17,6 +17,8 @@ COMMANDS = {
     "demo": "show the server at work with simulated devices",
     "simulate": "run simulated devices against a server",
     "command": "write a command as a property list, for the raw command API",
+    "tokens": "make, list and revoke tokens for callers of the admin API",
+    "audit": "show what callers of the admin API have changed",
     "version": "print the version",
 }
 _HELP = {"help", "-h", "-help", "--help"}

@@ -1,13 +1,14 @@
 """The application: every route, and what each request passes through."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import falcon
 
-from micromdm_py.http.auth import ApiKey
+from micromdm_py.http.audit import AuditResource, AuditTrail
+from micromdm_py.http.auth import Access
 from micromdm_py.http.challenge import ChallengeResource
 from micromdm_py.http.client_certificate import ClientCertificates
 from micromdm_py.http.commands import CommandsResource, EnrollmentCommandsResource
@@ -23,6 +24,7 @@ from micromdm_py.http.push import LegacyPushResource, PushNow, PushResource
 from micromdm_py.http.request import RequestLog
 from micromdm_py.http.routes import Routes
 from micromdm_py.http.scep import ScepResource
+from micromdm_py.http.tokens import TokenResource, TokensResource
 from micromdm_py.service.ca import CertificateAuthority
 from micromdm_py.service.checkin import CheckInService
 from micromdm_py.service.commands import Commands
@@ -30,6 +32,8 @@ from micromdm_py.service.connect import Connect
 from micromdm_py.service.devices import Devices
 from micromdm_py.service.enroll import Challenges, Enroll
 from micromdm_py.service.push_certificate import PushCertificates
+from micromdm_py.service.tokens import Tokens
+from micromdm_py.storage.base import AuditLog
 
 App = falcon.App[falcon.Request, falcon.Response]
 
@@ -49,6 +53,9 @@ class Services:
     devices: Devices
     push: PushNow
     push_certificates: PushCertificates
+    tokens: Tokens
+    audit_log: AuditLog
+    now: Callable[[], datetime]
     client_certificates: ClientCertificates
     proxy_headers: ProxyHeaders
 
@@ -58,7 +65,7 @@ class AppRule:
     """What of the application is switched on.
 
     Attributes:
-        api_key: password of the admin API; "" leaves its routes out.
+        api_key: password of the admin API; "" for none: then only tokens open it.
         max_body_bytes: largest body of reports and commands.
         tls: the server speaks TLS itself.
         homepage: there is a page at `/`.
@@ -85,16 +92,15 @@ def create_app(services: Services, rule: AppRule, log: RequestLog) -> App:
         middleware.append(DebugLog())
     if rule.tls:
         middleware.append(StrictTransport())
-    if rule.api_key:
-        middleware.append(ApiKey(rule.api_key))
-    app = falcon.App(middleware=middleware, router=Routes(), media_type="application/octet-stream")
+    middleware.append(Access(rule.api_key, services.tokens))
+    router = Routes(AuditTrail(services.audit_log, services.now).wrap)
+    app = falcon.App(middleware=middleware, router=router, media_type="application/octet-stream")
     app.req_options.auto_parse_form_urlencoded = False
     app.req_options.keep_blank_qs_values = True
     app.resp_options.secure_cookies_by_default = True
     register_errors(app)
     _device_routes(app, services, rule)
-    if rule.api_key:
-        _admin_routes(app, services, rule)
+    _admin_routes(app, services, rule)
     return app
 
 
@@ -121,5 +127,8 @@ def _admin_routes(app: App, services: Services, rule: AppRule) -> None:
     app.add_route("/v1/push/{udid:segment}", PushResource(services.push))
     app.add_route("/push/{udid:segment}", LegacyPushResource(services.push))
     app.add_route("/v1/config/certificate", PushCertificateResource(services.push_certificates))
+    app.add_route("/v1/tokens", TokensResource(services.tokens))
+    app.add_route("/v1/tokens/{name:segment}", TokenResource(services.tokens))
+    app.add_route("/v1/audit", AuditResource(services.audit_log))
     if rule.one_time_challenges:
         app.add_route("/v1/challenge", ChallengeResource(services.challenges))

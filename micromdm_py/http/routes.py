@@ -4,11 +4,14 @@ OPTIONS is a method like any other (falcon would answer it by itself), some reso
 and a segment that a route names has at least one character.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import falcon
 from falcon.constants import COMBINED_METHODS
 from falcon.routing import BaseConverter, CompiledRouter
+
+from micromdm_py.http.auth import ADMIN
 
 __all__ = ["Routes"]
 
@@ -20,15 +23,18 @@ class Routes(CompiledRouter):
     A field written `{name:segment}` matches a segment that is not empty.
     """
 
-    def __init__(self) -> None:
-        """Make a router without routes."""
+    def __init__(self, wrap: Callable[[Any], Any] = lambda responder: responder) -> None:
+        """Make a router without routes; `wrap` is put around each responder for administrators."""
         super().__init__()
+        self._wrap = wrap
         self.options.converters["segment"] = _Segment
 
     def map_http_methods(self, resource: object, **kwargs: Any) -> Any:  # Any: falcon's own types
         """Say which method of a resource answers which HTTP method; all are covered."""
         found = super().map_http_methods(resource, **kwargs)
         allowed = sorted(found)
+        if getattr(resource, ADMIN, False):
+            found = {method: self._wrap(responder) for method, responder in found.items()}
 
         def refuse(_req: falcon.Request, _resp: falcon.Response, **_: object) -> None:
             raise falcon.HTTPMethodNotAllowed(allowed)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-__all__ = ["UNSET_TIME", "base64_text", "escape_json", "json_reply", "json_time"]
+__all__ = ["UNSET_TIME", "base64_text", "escape_json", "json_reply", "json_time", "rfc3339"]
 
 UNSET_TIME = "0001-01-01T00:00:00Z"
 """What stands for a time that is not set; Go clients cannot read an empty text."""
@@ -39,6 +39,11 @@ _ESCAPES = (
 def base64_text(data: bytes) -> str:
     """Standard base64 with padding."""
     return base64.b64encode(data).decode()
+
+
+def rfc3339(at: datetime) -> str:
+    """RFC 3339 in UTC with `Z` and milliseconds: the times of what MicroMDM does not have."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03}Z"
 
 
 def json_time(at: datetime | None) -> str:

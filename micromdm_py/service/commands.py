@@ -12,11 +12,19 @@ from micromdm_py.protocol.jsonreply import base64_text, json_reply
 from micromdm_py.storage.base import CommandQueue
 from micromdm_py.storage.records import NewEntry, Once
 
-__all__ = ["Commands"]
+__all__ = ["Commands", "Permit", "allow_all"]
 
 MAX_KEY_CHARS = 128
 
 logger = logging.getLogger(__name__)
+
+
+Permit = Callable[[str, str], None]
+"""Called with the id and the request type of a command; raises Forbidden when the caller may not queue it."""
+
+
+def allow_all(_api_id: str, _request_type: str) -> None:
+    """The `Permit` of callers that may queue everything."""
 
 
 class Commands:
@@ -35,18 +43,22 @@ class Commands:
         self._queue, self._strict, self._wake = queue, strict, wake
         self._now, self._make_uuid = now, make_uuid
 
-    def queue_json(self, body: bytes, *, strict: bool = False, key: str = "") -> bytes:
+    def queue_json(
+        self, body: bytes, *, permit: Permit = allow_all, strict: bool = False, key: str = ""
+    ) -> bytes:
         """Queue a command given as JSON.
 
         Args:
             body: the request's body.
+            permit: called with id and request type before anything is stored; may raise Forbidden.
             strict: refuse what breaks Apple's schema.
             key: Idempotency-Key of the caller, "" for none; it counts for one id and one kind of request.
         Returns: the reply; for a key seen before, the first reply.
-        Raises: MalformedRequest, Conflict, StorageUnavailable.
+        Raises: MalformedRequest, Forbidden, Conflict, StorageUnavailable.
         """
         command = convert_json(body, strict=strict or self._strict, make_uuid=self._make_uuid)
         api_id = check_api_id("udid", command.udid)
+        permit(api_id, command.request_type)
         if command.ignored_fields:
             names = ", ".join(command.ignored_fields)
             logger.warning("%s: fields that are not known and were ignored: %s", command.request_type, names)
@@ -54,10 +66,11 @@ class Commands:
         entry = NewEntry(command.command_uuid, command.request_type, command.payload)
         return self._enqueue(api_id, entry, json_reply({"payload": echo}), _once("json", api_id, key))
 
-    def queue_raw(self, api_id: str, body: bytes, *, key: str = "") -> bytes:
+    def queue_raw(self, api_id: str, body: bytes, *, permit: Permit = allow_all, key: str = "") -> bytes:
         """Queue a property list as it is; arguments, result and errors as in `queue_json`."""
         check_api_id("udid", api_id)
         command = read_raw(body)
+        permit(api_id, command.request_type)
         payload = {
             "udid": api_id,
             "command_uuid": command.command_uuid,

@@ -28,6 +28,7 @@ from micromdm_py.protocol.enrollment import EnrollmentRef
 from micromdm_py.protocol.report import Report
 from micromdm_py.protocol.webhook import Event
 from micromdm_py.storage.records import (
+    AuditEntry,
     CommandRecord,
     DeviceFilter,
     DuePush,
@@ -47,6 +48,7 @@ from micromdm_py.storage.records import (
 )
 
 __all__ = [
+    "AuditLog",
     "CommandQueue",
     "Depot",
     "Documents",
@@ -377,7 +379,29 @@ class Shelf(Protocol):
         ...
 
 
-class Store(CommandQueue, Enrollments, PushBook, Depot, Quarantine, Outbox, Shelf, Protocol):
+class AuditLog(Protocol):
+    """What administrators' programs have written."""
+
+    def audited(self, make: Callable[[], AuditEntry]) -> AbstractContextManager[None]:
+        """Keep an entry for what this thread does inside.
+
+        It is written in the transaction of the first change made there, or at the end of the block when
+        nothing was changed; not when the block raises before that. `make` is called when it is written.
+        """
+        ...
+
+    def audit_entries(
+        self, *, before: int | None = None, limit: int = 100, who: str | None = None
+    ) -> list[AuditEntry]:
+        """Entries from the newest on, those below a sequence number, of one caller if `who` is given."""
+        ...
+
+    def forget_audit(self, *, before: datetime, limit: int) -> int:
+        """Delete up to `limit` entries older than `before`, oldest first; returns how many."""
+        ...
+
+
+class Store(CommandQueue, Enrollments, PushBook, Depot, Quarantine, Outbox, Shelf, AuditLog, Protocol):
     """Everything together, as one backend offers it."""
 
     def lease(self, name: str) -> AbstractContextManager[bool]:

@@ -25,6 +25,7 @@ from micromdm_py.service.devices import Devices
 from micromdm_py.service.enroll import Challenges, Enroll, ProfileRule
 from micromdm_py.service.identity import AcceptanceRule, Identities
 from micromdm_py.service.push_certificate import PushCertificates
+from micromdm_py.service.tokens import Tokens
 from micromdm_py.storage.base import Store
 from micromdm_py.storage.memory.store import MemoryStore
 from micromdm_py.storage.records import BindingRule
@@ -89,6 +90,7 @@ class Bench:
 
     def _services(self) -> Services:
         store, now = self.store, self.clock
+        numbers = itertools.count(1)
         make_uuid = map("uuid-{}".format, itertools.count(1)).__next__
         authority = CertificateAuthority(
             store, ChallengeRule(), validity_days=365, now=now, random_bytes=bytes
@@ -111,6 +113,9 @@ class Bench:
             devices=Devices(store, now),
             push=self.push,
             push_certificates=PushCertificates(store, store, wake=_nothing, now=now),
+            tokens=Tokens(store, now=now, make_secret=lambda size: f"{next(numbers):0{size}}"),
+            audit_log=store,
+            now=now,
             client_certificates=ClientCertificates("", TrustedProxies(())),
             proxy_headers=ProxyHeaders(TrustedProxies(()), enabled=False),
         )

@@ -16,6 +16,7 @@ API = {
     "MalformedRequest": 400,
     "MalformedField": 400,
     "Unauthenticated": 401,
+    "NoCredentials": 401,
     "Forbidden": 403,
     "NotFound": 404,
     "Conflict": 409,

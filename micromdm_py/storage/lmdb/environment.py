@@ -119,6 +119,25 @@ class _Entry(Generic[T]):
         self.result: T | None = None
 
 
+class _Companion(threading.local):
+    """What the present thread wants written together with its next write."""
+
+    operation: Callable[[Txn], None] | None = None
+
+
+def _both(operation: Write[T], companion: Callable[[Txn], None]) -> Write[T]:
+    def run(txn: Txn) -> T:
+        result = operation(txn)
+        companion(txn)
+        return result
+
+    return run
+
+
+def _nothing(_txn: Txn) -> None:
+    """A write that is only there for its companion."""
+
+
 class Environment:
     """One open store: short read transactions, and writes that share commits.
 
@@ -166,6 +185,7 @@ class Environment:
         self._leader = threading.Lock()
         self._waiting: list[_Entry[object]] = []
         self._before_commit: list[Callable[[Txn], None]] = []
+        self._companion = _Companion()
 
     def _check_schema(self, path: Path) -> None:
         with self.read() as txn:
@@ -193,11 +213,34 @@ class Environment:
         """Have `hook` run at the end of every batch, inside its transaction."""
         self._before_commit.append(hook)
 
+    @contextlib.contextmanager
+    def accompanied(self, companion: Callable[[Txn], None]) -> Iterator[None]:
+        """Run `companion` in the transaction of this thread's first write inside the block.
+
+        Without a write it gets a transaction of its own at the end; when the block raises before a write,
+        it is dropped.
+        """
+        self._companion.operation = companion
+        try:
+            yield
+            if self._companion.operation is not None:
+                self.write(_nothing)
+        finally:
+            self._companion.operation = None
+
     def write(self, operation: Write[T]) -> T:
         """Run an operation in a transaction and return its result once it is on disk.
 
         Raises: what the operation raises; StorageUnavailable when the disk or the map is full.
         """
+        companion = self._companion.operation
+        if companion is None:
+            return self._write(operation)
+        result = self._write(_both(operation, companion))
+        self._companion.operation = None
+        return result
+
+    def _write(self, operation: Write[T]) -> T:
         entry = _Entry(operation)
         with self._mutex:
             self._waiting.append(entry)  # type: ignore[arg-type]  # one list holds results of every type

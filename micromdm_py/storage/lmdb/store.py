@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from micromdm_py.storage.lmdb.audit import AuditPart
 from micromdm_py.storage.lmdb.base import SeenTimes
 from micromdm_py.storage.lmdb.depot import DepotPart, QuarantinePart
 from micromdm_py.storage.lmdb.enrollments import EnrollmentPart
@@ -18,7 +19,7 @@ from micromdm_py.storage.lmdb.shelf import ShelfPart
 __all__ = ["LmdbStore", "open_store"]
 
 
-class LmdbStore(EnrollmentPart, PushPart, DepotPart, QuarantinePart, OutboxPart, ShelfPart):
+class LmdbStore(EnrollmentPart, PushPart, DepotPart, QuarantinePart, OutboxPart, ShelfPart, AuditPart):
     """Implements `storage.base.Store` on one LMDB environment.
 
     An environment must not cross a fork: every process opens its own.

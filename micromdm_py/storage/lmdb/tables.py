@@ -32,6 +32,7 @@ undecodable       certificate SHA-256            hash of such a body, count; up 
 quarantine        ms, hash, certificate SHA-256  the body                                   third bad report
 once, once_age    digest / ms, digest            ms, answer / (empty)                       idempotent enqueue
 shelf             kind, 0, name                  a document, as its service wrote it        administrators
+audit             seq of its own                 ms, JSON: the fields of an entry           administrators
 ================  =============================  =========================================  ==================
 """
 
@@ -87,6 +88,7 @@ TABLES = (
     "once",
     "once_age",
     "shelf",
+    "audit",
 )
 
 CONTACT, COMMAND, QUEUE, UUID = b"a", b"c", b"q", b"u"

@@ -9,6 +9,7 @@ from micromdm_py.protocol.enrollment import SHARED_IPAD_USER_ID, EnrollmentKind,
 from micromdm_py.protocol.lifecycle import OPEN_STATES, CommandState
 from micromdm_py.protocol.webhook import Event
 from micromdm_py.storage.records import (
+    AuditEntry,
     CommandRecord,
     EnrollmentRecord,
     HeldEvent,
@@ -138,6 +139,8 @@ class State:
     event_sequence: int = 0
     serial: int = 0
     channels: dict[str, Channel] = field(default_factory=dict)
+    audit: list[AuditEntry] = field(default_factory=list)
+    audit_sequence: int = 0
     documents: dict[tuple[str, str], bytes] = field(default_factory=dict)
     once: dict[bytes, tuple[datetime, bytes]] = field(default_factory=dict)
     events: dict[int, StoredEvent] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
+from micromdm_py.storage.memory.audit import AuditPart
 from micromdm_py.storage.memory.depot import DepotPart, QuarantinePart
 from micromdm_py.storage.memory.enrollments import EnrollmentPart
 from micromdm_py.storage.memory.outbox import OutboxPart
@@ -13,7 +14,7 @@ from micromdm_py.storage.memory.state import State
 __all__ = ["MemoryStore"]
 
 
-class MemoryStore(EnrollmentPart, PushPart, DepotPart, QuarantinePart, OutboxPart, ShelfPart):
+class MemoryStore(EnrollmentPart, PushPart, DepotPart, QuarantinePart, OutboxPart, ShelfPart, AuditPart):
     """Implements `storage.base.Store` in dicts, for one process; nothing survives it.
 
     It is written to be read: each rule of the queue is one expression over all commands of an enrollment, so

@@ -1,0 +1,36 @@
+"""Which permission each route of the admin API asks for, in one table that can be read in a minute."""
+
+from collections.abc import Mapping
+
+from micromdm_py.service.access import CREATE
+
+__all__ = ["OTHER", "PERMISSIONS", "READING", "permission_of"]
+
+OTHER = "server.other"
+"""What a route asks for that the table does not name: only callers with every permission pass."""
+READING = (".get", ".list")
+"""How permissions end that change nothing; their use is not in the audit log."""
+
+CANCEL, LIST = "mdm.apple.command.cancel", "mdm.apple.command.list"
+PUSH = "mdm.apple.device.push"
+
+PERMISSIONS: Mapping[str, Mapping[str, str]] = {
+    "/v1/commands": {"POST": CREATE, "DELETE": CANCEL},
+    "/v1/commands/{udid:segment}": {"GET": LIST, "POST": CREATE, "PUT": CREATE, "DELETE": CANCEL},
+    "/v1/devices": {"POST": "mdm.apple.device.list", "DELETE": "mdm.apple.device.remove"},
+    "/v1/devices/{udid:segment}/block": {"POST": "mdm.apple.device.block"},
+    "/v1/devices/{udid:segment}/unblock": {"POST": "mdm.apple.device.unblock"},
+    "/v1/push/{udid:segment}": {"GET": PUSH, "POST": PUSH},
+    "/push/{udid:segment}": {"GET": PUSH},
+    "/v1/config/certificate": {"GET": "server.config.get", "PUT": "server.config.set"},
+    "/v1/challenge": {"GET": "mdm.apple.enrollment.challenge", "POST": "mdm.apple.enrollment.challenge"},
+    "/v1/tokens": {"GET": "server.token.list", "POST": "server.token.create"},
+    "/v1/tokens/{name:segment}": {"DELETE": "server.token.revoke"},
+    "/v1/audit": {"GET": "server.audit.get"},
+}
+"""By route, as the router knows it, and method."""
+
+
+def permission_of(route: str | None, method: str) -> str:
+    """The permission a request needs; methods that a route does not have need none of their own."""
+    return PERMISSIONS.get(route or "", {}).get(method, OTHER)

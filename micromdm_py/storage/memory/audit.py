@@ -1,0 +1,41 @@
+"""The audit log, in a list."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
+
+from micromdm_py.storage.memory.state import Part
+from micromdm_py.storage.records import AuditEntry
+
+__all__ = ["AuditPart"]
+
+
+class AuditPart(Part):
+    """Implements `storage.base.AuditLog`."""
+
+    @contextlib.contextmanager
+    def audited(self, make: Callable[[], AuditEntry]) -> Iterator[None]:
+        """See `storage.base.AuditLog`; the entry is always written at the end."""
+        yield
+        with self._s.lock:
+            self._s.audit_sequence += 1
+            self._s.audit.append(replace(make(), sequence=self._s.audit_sequence))
+
+    def audit_entries(
+        self, *, before: int | None = None, limit: int = 100, who: str | None = None
+    ) -> list[AuditEntry]:
+        """See `storage.base.AuditLog`."""
+        with self._s.lock:
+            return [
+                entry
+                for entry in reversed(self._s.audit)
+                if (before is None or entry.sequence < before) and (who is None or entry.who == who)
+            ][:limit]
+
+    def forget_audit(self, *, before: datetime, limit: int) -> int:
+        """See `storage.base.AuditLog`."""
+        with self._s.lock:
+            old = [entry for entry in self._s.audit[:-1] if entry.at < before][:limit]
+            self._s.audit = [entry for entry in self._s.audit if entry not in old]
+            return len(old)
