@@ -23,6 +23,7 @@ from micromdm_py.logs import line_writer
 from micromdm_py.net.apns import ApnsSender
 from micromdm_py.net.ddm import HttpDeclarative
 from micromdm_py.net.wakeup import Waker
+from micromdm_py.receivers import show_url
 from micromdm_py.service.ca import CertificateAuthority, ChallengeRule, create_authority
 from micromdm_py.service.checkin import CheckInService
 from micromdm_py.service.commands import Commands
@@ -30,10 +31,13 @@ from micromdm_py.service.connect import Connect
 from micromdm_py.service.declarative import Declarative
 from micromdm_py.service.devices import Devices
 from micromdm_py.service.enroll import Challenges, Enroll, ProfileRule
+from micromdm_py.service.feed import Feed
 from micromdm_py.service.identity import AcceptanceRule, Identities
 from micromdm_py.service.push import PushNow
 from micromdm_py.service.push_certificate import PushCertificates
 from micromdm_py.service.tokens import Tokens
+from micromdm_py.service.waiting import LongPolls
+from micromdm_py.service.webhooks import Webhooks
 from micromdm_py.storage.base import Store
 from micromdm_py.storage.lmdb.store import LmdbStore, open_store
 from micromdm_py.storage.records import BindingRule
@@ -106,6 +110,8 @@ def run_courier(config: Config, stop: threading.Event) -> None:
         headers=config.webhook_headers,
         hmac_key=config.webhook_hmac_key.encode(),
         retention=timedelta(days=config.webhook_retention_days),
+        feed=timedelta(days=config.event_retention_days),
+        audit=timedelta(days=config.audit_retention_days) if config.audit_retention_days else None,
         apns_url=config.apns_url,
         apns_ca_file=config.apns_ca_file,
     )
@@ -153,7 +159,8 @@ def _services(config: Config, store: Store) -> Services:
     acceptance = AcceptanceRule(config.validate_scep_issuer, config.validate_scep_expiration)
     identities = Identities(store, lambda: authority.certificate, acceptance, binding, _now)
     declarative = lead.waiting(Declarative(config.dm, HttpDeclarative(), slots=slots))
-    wants_events = bool(config.command_webhook_url)
+    wants_idle = bool(config.command_webhook_url)
+    wants_events = wants_idle or config.event_retention_days > 0
     return Services(
         checkin=CheckInService(
             store,
@@ -164,7 +171,15 @@ def _services(config: Config, store: Store) -> Services:
             now=_now,
             make_uuid=_uuid,
         ),
-        connect=Connect(store, identities, wants_events=wants_events, wake=wake, now=_now, make_uuid=_uuid),
+        connect=Connect(
+            store,
+            identities,
+            wants_events=wants_events,
+            wants_idle=wants_idle,
+            wake=wake,
+            now=_now,
+            make_uuid=_uuid,
+        ),
         enroll=Enroll(store, _profile_rule(config), challenges, _uuid),
         authority=authority,
         challenges=challenges,
@@ -182,6 +197,9 @@ def _services(config: Config, store: Store) -> Services:
         push_certificates=PushCertificates(store, store, wake=wake, now=_now),
         tokens=token_service(store),
         audit_log=store,
+        quarantine=store,
+        feed=Feed(store, lead.waiting(LongPolls(slots))) if config.event_retention_days else None,
+        webhooks=Webhooks(store, wake=wake, now=_now, make_uuid=_uuid, show=show_url),
         now=_now,
         client_certificates=ClientCertificates(config.client_cert_header, trusted),
         proxy_headers=ProxyHeaders(trusted, enabled=config.http_proxy_headers),

@@ -98,6 +98,9 @@ class Config:
     # Administration
     api_key: str = setting("", "password of the admin API; without one it is off", secret=True)
     api_key_file: str = setting("", "file that holds the API key")
+    audit_retention_days: int = setting(
+        365, "how long the audit log is kept; 0 is for ever", unit="days", between=(0, _CENTURY_DAYS)
+    )
     organization: str = setting("default", "name of the organization in API paths", later=True)
 
     # Devices
@@ -136,7 +139,7 @@ class Config:
         7, "how long events wait for a receiver that is down", unit="days", between=(1, _CENTURY_DAYS)
     )
     event_retention_days: int = setting(
-        7, "how long the feed keeps events; 0 is off", unit="days", later=True
+        7, "how long the feed keeps events; 0 is off", unit="days", between=(0, _CENTURY_DAYS)
     )
     apns_url: str = setting("https://api.push.apple.com", "URL of the push service")
     apns_ca_file: str = setting("", "file with the PEM authorities of the push service")

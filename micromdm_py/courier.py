@@ -51,6 +51,8 @@ class CourierSettings:
         headers: extra headers for all receivers.
         hmac_key: key that signs events, b"" for none.
         retention: how long events wait for a receiver that is unreachable.
+        feed: how long events are kept for those who read the feed.
+        audit: how long entries of the audit log are kept, None for ever.
         apns_url: URL of the push service.
         apns_ca_file: PEM file of its authority, "" for the usual ones.
     """
@@ -61,6 +63,8 @@ class CourierSettings:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     hmac_key: bytes = field(default=b"", repr=False)
     retention: timedelta = timedelta(days=7)
+    feed: timedelta = timedelta(0)
+    audit: timedelta | None = None
     apns_url: str = "https://api.push.apple.com"
     apns_ca_file: str = ""
 
@@ -111,7 +115,7 @@ async def serve(store: Store, settings: CourierSettings, stop: asyncio.Event) ->
             part = partial(_deliver, store, settings, target, blocking, bells)
             parts.append((f"webhook {target.label}", part))
         parts.append(("push", partial(_push, store, settings, blocking, bells)))
-        parts.append(("clean-up", partial(_clean, store, [target.url for target in targets], blocking)))
+        parts.append(("clean-up", partial(_clean, store, settings, [one.url for one in targets], blocking)))
         with _listening(settings.socket_path, bells):
             work = [asyncio.create_task(_supervise(name, part, stop)) for name, part in parts]
             await stop.wait()
@@ -227,9 +231,18 @@ async def _push(
         await sender.aclose()
 
 
-async def _clean(store: Store, receivers: list[str], blocking: Blocking, stop: asyncio.Event) -> None:
+async def _clean(
+    store: Store, settings: CourierSettings, receivers: list[str], blocking: Blocking, stop: asyncio.Event
+) -> None:
     await blocking(lambda: store.forget_receivers(receivers))
-    cleaner = Cleaner(receivers, store=store, blocking=blocking, clock=_now)
+    cleaner = Cleaner(
+        receivers,
+        store=store,
+        keep=settings.feed,
+        keep_audit=settings.audit,
+        blocking=blocking,
+        clock=_now,
+    )
     while not stop.is_set():
         await cleaner.step()
         with contextlib.suppress(TimeoutError):

@@ -43,6 +43,7 @@ MICROMDM = [
 ]
 OWN = {
     "-allow-rebind": True,
+    "-audit-retention-days": 365,
     "-api-key-file": "",
     "-apns-ca-file": "",
     "-apns-url": "https://api.push.apple.com",

@@ -18,6 +18,14 @@ from micromdm_py.http.device import DeviceResource
 from micromdm_py.http.devices import BlockResource, DevicesResource, UnblockResource
 from micromdm_py.http.enroll import EnrollResource, OtaResource
 from micromdm_py.http.errors import register_errors
+from micromdm_py.http.events import (
+    DeadLettersResource,
+    EventsResource,
+    QuarantineResource,
+    ReplayResource,
+    WebhooksResource,
+    WebhookTestResource,
+)
 from micromdm_py.http.pages import HomeResource, VersionResource
 from micromdm_py.http.proxy import ProxyHeaders, StrictTransport
 from micromdm_py.http.push import LegacyPushResource, PushNow, PushResource
@@ -31,9 +39,11 @@ from micromdm_py.service.commands import Commands
 from micromdm_py.service.connect import Connect
 from micromdm_py.service.devices import Devices
 from micromdm_py.service.enroll import Challenges, Enroll
+from micromdm_py.service.feed import Feed
 from micromdm_py.service.push_certificate import PushCertificates
 from micromdm_py.service.tokens import Tokens
-from micromdm_py.storage.base import AuditLog
+from micromdm_py.service.webhooks import Webhooks
+from micromdm_py.storage.base import AuditLog, Quarantine
 
 App = falcon.App[falcon.Request, falcon.Response]
 
@@ -55,6 +65,9 @@ class Services:
     push_certificates: PushCertificates
     tokens: Tokens
     audit_log: AuditLog
+    quarantine: Quarantine
+    feed: Feed | None
+    webhooks: Webhooks
     now: Callable[[], datetime]
     client_certificates: ClientCertificates
     proxy_headers: ProxyHeaders
@@ -130,5 +143,12 @@ def _admin_routes(app: App, services: Services, rule: AppRule) -> None:
     app.add_route("/v1/tokens", TokensResource(services.tokens))
     app.add_route("/v1/tokens/{name:segment}", TokenResource(services.tokens))
     app.add_route("/v1/audit", AuditResource(services.audit_log))
+    if services.feed is not None:
+        app.add_route("/v1/events", EventsResource(services.feed))
+    app.add_route("/v1/webhooks", WebhooksResource(services.webhooks))
+    app.add_route("/v1/webhooks/test", WebhookTestResource(services.webhooks))
+    app.add_route("/v1/webhooks/{id:segment}/replay", ReplayResource(services.webhooks))
+    app.add_route("/v1/webhooks/{id:segment}/dead-letters", DeadLettersResource(services.webhooks))
+    app.add_route("/v1/quarantine", QuarantineResource(services.quarantine))
     if rule.one_time_challenges:
         app.add_route("/v1/challenge", ChallengeResource(services.challenges))

@@ -7,10 +7,9 @@ from typing import Any
 
 import falcon
 
-from micromdm_py.errors import MalformedField
 from micromdm_py.http.auth import caller_of
 from micromdm_py.http.permissions import READING, permission_of
-from micromdm_py.http.reply import query_value, reply
+from micromdm_py.http.reply import query_number, query_value, reply
 from micromdm_py.http.request import path_of, request_id_of
 from micromdm_py.protocol.jsonreply import json_reply, rfc3339
 from micromdm_py.storage.base import AuditLog
@@ -20,6 +19,7 @@ __all__ = ["AuditResource", "AuditTrail", "audit_note"]
 
 Responder = Callable[..., None]
 MAX_LIMIT = 1000
+NEWEST_CURSOR = 2**63 - 1
 MAX_TEXT = 255
 """Longest target, detail or request in an entry, in characters; what is longer is cut."""
 
@@ -75,8 +75,8 @@ class AuditResource:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """List entries, newest first."""
-        limit = _number(req, "limit", MAX_LIMIT) or 100
-        before = _number(req, "cursor", 2**63)
+        limit = query_number(req, "limit", 1, MAX_LIMIT, default=100)
+        before = query_number(req, "cursor", 1, NEWEST_CURSOR, default=NEWEST_CURSOR)
         found = self._log.audit_entries(before=before, limit=limit, who=query_value(req, "who"))
         document: dict[str, object] = {"entries": [_shown(entry) for entry in found]}
         if len(found) == limit:
@@ -96,12 +96,3 @@ def _shown(entry: AuditEntry) -> dict[str, object]:
         "result": "accepted",
     }
     return {name: value for name, value in shown.items() if value}
-
-
-def _number(req: falcon.Request, name: str, most: int) -> int | None:
-    text = query_value(req, name)
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= most):
-        raise MalformedField(name, f"must be a number from 1 to {most}")
-    return int(text)

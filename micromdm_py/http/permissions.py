@@ -26,6 +26,12 @@ PERMISSIONS: Mapping[str, Mapping[str, str]] = {
     "/v1/challenge": {"GET": "mdm.apple.enrollment.challenge", "POST": "mdm.apple.enrollment.challenge"},
     "/v1/tokens": {"GET": "server.token.list", "POST": "server.token.create"},
     "/v1/tokens/{name:segment}": {"DELETE": "server.token.revoke"},
+    "/v1/events": {"GET": "mdm.event.get"},
+    "/v1/webhooks": {"GET": "server.webhook.list"},
+    "/v1/webhooks/test": {"POST": "server.webhook.test"},
+    "/v1/webhooks/{id:segment}/replay": {"POST": "server.webhook.replay"},
+    "/v1/webhooks/{id:segment}/dead-letters": {"GET": "mdm.event.get"},
+    "/v1/quarantine": {"GET": "mdm.event.get"},
     "/v1/audit": {"GET": "server.audit.get"},
 }
 """By route, as the router knows it, and method."""

@@ -6,7 +6,7 @@ import falcon
 
 from micromdm_py.errors import MalformedField
 
-__all__ = ["flag", "query_value", "reply"]
+__all__ = ["flag", "query_number", "query_value", "reply"]
 
 JSON = "application/json; charset=utf-8"
 _FLAGS = {"true": True, "1": True, "yes": True, "": True, "false": False, "0": False, "no": False}
@@ -23,6 +23,16 @@ def query_value(req: falcon.Request, name: str) -> str | None:
     """First value of a query parameter, None when absent."""
     query: str = req.env.get("QUERY_STRING", "")
     return parse_qs(query, keep_blank_values=True).get(name, [None])[0] if query else None
+
+
+def query_number(req: falcon.Request, name: str, low: int, high: int, *, default: int) -> int:
+    """A number of the query. Raises: MalformedField unless it lies between `low` and `high`."""
+    text = query_value(req, name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and low <= int(text[:20]) <= high):
+        raise MalformedField(name, f"must be a number from {low} to {high}")
+    return int(text)
 
 
 def flag(req: falcon.Request, name: str) -> bool:

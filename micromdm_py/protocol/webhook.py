@@ -13,9 +13,10 @@ from micromdm_py.protocol.enrollment import EnrollmentRef
 from micromdm_py.protocol.jsonreply import base64_text, escape_json, json_time
 from micromdm_py.protocol.report import Report
 
-__all__ = ["CONNECT_TOPIC", "Event", "checkin_event", "connect_event", "server_event", "wants"]
+__all__ = ["CONNECT_TOPIC", "TEST_TOPIC", "Event", "checkin_event", "connect_event", "server_event", "wants"]
 
 CONNECT_TOPIC = "mdm.Connect"
+TEST_TOPIC = "mdm.server.test"
 SERVER_PREFIX = "mdm.server."
 """Topics of events that MicroMDM does not know; only receivers that name them get them."""
 
@@ -72,7 +73,12 @@ def server_event(topic: str, inside: Mapping[str, object], *, event_id: str, at:
 
 
 def wants(topics: frozenset[str], event_topic: str) -> bool:
-    """Whether a receiver with this filter gets an event; an empty filter means all that MicroMDM sends."""
+    """Whether a receiver with this filter gets an event; an empty filter means all that MicroMDM sends.
+
+    A test is for everybody.
+    """
+    if event_topic == TEST_TOPIC:
+        return True
     return event_topic in topics if topics else not event_topic.startswith(SERVER_PREFIX)
 
 

@@ -37,13 +37,17 @@ class Connect:
         identities: Identities,
         *,
         wants_events: bool,
+        wants_idle: bool,
         wake: Callable[[], None],
         now: Callable[[], datetime],
         make_uuid: Callable[[], str],
     ) -> None:
-        """Store events only when somebody wants them; `wake` tells the courier that there is one."""
+        """Store events only when somebody wants them; `wake` tells the courier that there is one.
+
+        `wants_idle`: also those of devices that ask and find nothing, each of which then costs a commit.
+        """
         self._store, self._identities = store, identities
-        self._wants_events, self._wake = wants_events, wake
+        self._wants_events, self._wants_idle, self._wake = wants_events, wants_idle, wake
         self._now, self._make_uuid = now, make_uuid
 
     def __call__(self, body: bytes, certificate: Certificate, url_params: Mapping[str, str]) -> bytes:
@@ -65,9 +69,10 @@ class Connect:
             return self._undecodable(body, identity, fault, at)
         if report.status is Status.UNKNOWN:
             logger.warning("unknown status %r from %s", report.sent_status, report.enrollment.enrollment_id)
+        # An Idle that brings nothing is an event for receivers alone: the feed would be full of them.
+        if not self._wants_idle and self._store.nothing_to_do(report, identity, at=at):
+            return b""
         if not self._wants_events:
-            if self._store.nothing_to_do(report, identity, at=at):
-                return b""
             return self._store.record_report(report, identity, None, at=at).payload
         event = connect_event(report, url_params, event_id=self._make_uuid(), at=at)
         served = self._store.record_report(report, identity, event, at=at)

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from micromdm_py.errors import StorageUnavailable
 from micromdm_py.protocol.delivery import DeliveryResult
 from micromdm_py.service.backlog import Backlog, Delivery, Progress
-from micromdm_py.storage.base import Outbox
+from micromdm_py.storage.base import AuditLog, Outbox
 from micromdm_py.storage.records import HeldEvent, StoredEvent
 
 __all__ = ["Blocking", "Cleaner", "Delivering", "SendEvent"]
@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 _SETTLE_AFTER = 64
 _SETTLE_EVERY = timedelta(seconds=0.2)
 _EXPIRE_EVERY = timedelta(seconds=60)
+_LOOK_EVERY = timedelta(seconds=1)
+"""How often to look whether a replay was asked for."""
 _PAUSE_FAULT_S = 1.0
 _IDLE_S = 5.0
 _BUSY_S = 1.0
@@ -77,7 +79,7 @@ class Delivering:
         self._more = True  # there may be events in the outbox that were not read yet
         self._stopping = False
         self._unwritten = False  # the store could not take the progress
-        self._written_at = self._expired_at = clock()
+        self._written_at = self._expired_at = self._looked_at = clock()
 
     def wake(self) -> None:
         """Look into the outbox now."""
@@ -106,6 +108,8 @@ class Delivering:
             raise self._fault
         backlog = self._backlog or await self._open()
         try:
+            if self._clock() - self._looked_at >= _LOOK_EVERY:
+                backlog = await self._replayed(backlog)
             await self._refill(backlog)
             now = self._clock()
             if now - self._expired_at >= _EXPIRE_EVERY:
@@ -130,6 +134,23 @@ class Delivering:
             after = held[-1].event.sequence
         self._backlog = backlog
         return backlog
+
+    async def _replayed(self, backlog: Backlog) -> Backlog:
+        """Begin again further back if somebody has asked for it."""
+        self._looked_at = self._clock()
+        state = await self._blocking(lambda: self._store.receiver(self._receiver))
+        if state.replay_after is None:
+            return backlog
+        self._stopping = True  # what is on its way arrives first, so that it is not sent out of order
+        try:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        finally:
+            self._stopping = False
+        await self._settle(backlog)
+        await self._blocking(lambda: self._store.begin_replay(self._receiver))
+        _log.info("webhook receiver %s: sending again from %d on", self._label, state.replay_after)
+        self._more = True
+        return await self._open()
 
     def _held_after(self, after: int, limit: int) -> Awaitable[list[HeldEvent]]:
         return self._blocking(lambda: self._store.held_events(self._receiver, after, limit))
@@ -253,30 +274,48 @@ class Delivering:
                 _log.warning("webhook receiver %s: cannot write progress: %s", self._label, error)
 
 
+class CleanedStore(Outbox, AuditLog, Protocol):
+    """What is cleaned up."""
+
+
 class Cleaner:
-    """Deletes events that every receiver is done with."""
+    """Deletes old events that every receiver is done with, and old entries of the audit log."""
 
     def __init__(
         self,
         receivers: Sequence[str],
         *,
-        store: Outbox,
+        store: CleanedStore,
+        keep: timedelta,
+        keep_audit: timedelta | None,
         blocking: Blocking,
         clock: Callable[[], datetime],
         batch: int = 256,
     ) -> None:
-        """Take the names of all receivers; `batch` is the number of events of one transaction."""
+        """Take the names of all receivers.
+
+        Events stay for `keep` in any case, entries of the audit log for `keep_audit` (None: for ever);
+        `batch` is the number of rows of one transaction.
+        """
+        self._keep, self._keep_audit = keep, keep_audit
         self._receivers, self._store, self._batch = tuple(receivers), store, batch
         self._blocking, self._clock = blocking, clock
 
     async def step(self) -> int:
         """Delete all there is to delete, in small transactions; returns how many events."""
+        now = self._clock()
+        if self._keep_audit is not None:
+            before = now - self._keep_audit
+            await self._all(lambda: self._store.forget_audit(before=before, limit=self._batch))
+        last = now - self._keep
+        return await self._all(
+            lambda: self._store.forget_events(self._receivers, before=last, limit=self._batch)
+        )
+
+    async def _all(self, delete: Callable[[], int]) -> int:
         total = 0
         while True:
-            now = self._clock()
-            deleted = await self._blocking(
-                lambda: self._store.forget_events(self._receivers, before=now, limit=self._batch)  # noqa: B023
-            )
+            deleted = await self._blocking(delete)
             total += deleted
             if deleted < self._batch:
                 return total

@@ -303,6 +303,33 @@ class Outbox(Protocol):
         """
         ...
 
+    def receivers(self) -> list[ReceiverState]:
+        """Every receiver there is, by name."""
+        ...
+
+    def event_range(self) -> tuple[int, int]:
+        """Sequences of the oldest event that is kept and of the newest there ever was, (0, 0) for none.
+
+        The first is beyond the second when none is kept any more.
+        """
+        ...
+
+    def append_event(self, event: Event, *, at: datetime) -> int:
+        """Store an event that belongs to no enrollment; returns its sequence."""
+        ...
+
+    def ask_replay(self, receiver: str, after: int) -> None:
+        """Have everything after a sequence sent again, as far as it is kept. Raises: NotFound."""
+        ...
+
+    def begin_replay(self, receiver: str) -> None:
+        """Do what `ask_replay` asked for.
+
+        The cursor goes back, and what is held behind it and still kept as an event is let go, since it comes
+        again in its place.
+        """
+        ...
+
     def events_after(self, sequence: int, limit: int) -> list[StoredEvent]:
         """Events in order, from the first after `sequence`."""
         ...

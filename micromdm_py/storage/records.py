@@ -358,6 +358,7 @@ class ReceiverState:
         dead_letters: how many events were given up.
         last_success_at, last_error_at: None when never.
         last_error: text of the last failure.
+        replay_after: a sequence from which everything shall be sent again, None when nobody asked for it.
     """
 
     receiver: str
@@ -367,3 +368,4 @@ class ReceiverState:
     last_success_at: datetime | None = None
     last_error_at: datetime | None = None
     last_error: str = ""
+    replay_after: int | None = None

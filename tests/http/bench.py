@@ -17,15 +17,19 @@ from micromdm_py.http.client_certificate import ClientCertificates
 from micromdm_py.http.proxy import ProxyHeaders, TrustedProxies
 from micromdm_py.http.request import RequestLog
 from micromdm_py.protocol.checkin import DeclarativeManagement
+from micromdm_py.receivers import show_url
 from micromdm_py.service.ca import CertificateAuthority, ChallengeRule
 from micromdm_py.service.checkin import CheckInService
 from micromdm_py.service.commands import Commands
 from micromdm_py.service.connect import Connect
 from micromdm_py.service.devices import Devices
 from micromdm_py.service.enroll import Challenges, Enroll, ProfileRule
+from micromdm_py.service.feed import Feed
 from micromdm_py.service.identity import AcceptanceRule, Identities
 from micromdm_py.service.push_certificate import PushCertificates
 from micromdm_py.service.tokens import Tokens
+from micromdm_py.service.waiting import LongPolls
+from micromdm_py.service.webhooks import Webhooks
 from micromdm_py.storage.base import Store
 from micromdm_py.storage.memory.store import MemoryStore
 from micromdm_py.storage.records import BindingRule
@@ -105,7 +109,7 @@ class Bench:
         }
         return Services(
             checkin=CheckInService(store, identities, no_declarative, **told),
-            connect=Connect(store, identities, **told),
+            connect=Connect(store, identities, wants_idle=False, **told),
             enroll=Enroll(store, ProfileRule("https://mdm.example.com"), challenges, make_uuid),
             authority=authority,
             challenges=challenges,
@@ -115,6 +119,9 @@ class Bench:
             push_certificates=PushCertificates(store, store, wake=_nothing, now=now),
             tokens=Tokens(store, now=now, make_secret=lambda size: f"{next(numbers):0{size}}"),
             audit_log=store,
+            quarantine=store,
+            feed=Feed(store, LongPolls(2, pause=self.clock.move, clock=lambda: now().timestamp())),
+            webhooks=Webhooks(store, wake=_nothing, now=now, make_uuid=make_uuid, show=show_url),
             now=now,
             client_certificates=ClientCertificates("", TrustedProxies(())),
             proxy_headers=ProxyHeaders(TrustedProxies(()), enabled=False),

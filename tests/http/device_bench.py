@@ -100,7 +100,7 @@ class DeviceBench(Bench):
         return replace(
             super()._services(),
             checkin=CheckInService(store, identities, self._manage, **told),
-            connect=Connect(store, identities, **told),
+            connect=Connect(store, identities, wants_idle=True, **told),
             authority=authority,
             challenges=challenges,
             enroll=Enroll(store, self.profile, challenges, uuids),

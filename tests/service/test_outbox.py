@@ -14,7 +14,7 @@ from micromdm_py.protocol.delivery import DeliveryResult, Verdict
 from micromdm_py.protocol.webhook import wants
 from micromdm_py.service.outbox import Cleaner, Delivering
 from micromdm_py.storage.base import Outbox, Store
-from micromdm_py.storage.records import HeldEvent, ReceiverState, StoredEvent
+from micromdm_py.storage.records import AuditEntry, HeldEvent, ReceiverState, StoredEvent
 from tests.fakes.clock import Clock
 from tests.fakes.outgoing import NOW, add_event, new_store
 
@@ -51,6 +51,9 @@ class FullDisk:
     def __init__(self, store: Outbox) -> None:
         self._store, self.full = store, False
         self.receiver, self.events_after = store.receiver, store.events_after
+        self.receivers, self.event_range = store.receivers, store.event_range
+        self.append_event = store.append_event
+        self.ask_replay, self.begin_replay = store.ask_replay, store.begin_replay
         self.held_events, self.dead_letters = store.held_events, store.dead_letters
         self.forget_events, self.forget_receivers = store.forget_events, store.forget_receivers
 
@@ -104,6 +107,18 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened = new_store(tmp_path)
     yield opened
     opened.close()
+
+
+def cleaner_of(bench: Bench, *receivers: str, keep: timedelta = timedelta(0)) -> Cleaner:
+    return Cleaner(
+        receivers,
+        store=bench.store,
+        keep=keep,
+        keep_audit=timedelta(days=1),
+        blocking=at_once,
+        clock=bench.clock,
+        batch=3,
+    )
 
 
 def play(store: Store, story: Callable[[Bench], Awaitable[None]]) -> None:
@@ -294,13 +309,10 @@ def test_one_receiver_that_is_down_does_not_concern_another(store: Store) -> Non
         await bench.run()
         assert store.receiver("https://other.example.com").cursor == 4
         assert store.receiver(URL).cursor == 0
-        cleaner = Cleaner(
-            [URL, "https://other.example.com"], store=store, blocking=at_once, clock=bench.clock
-        )
+        cleaner = cleaner_of(bench, URL, "https://other.example.com")
         assert await cleaner.step() == 0
-        alone = Cleaner(
-            ["https://other.example.com"], store=store, blocking=at_once, clock=bench.clock, batch=3
-        )
+        assert await cleaner_of(bench, "https://other.example.com", keep=timedelta(seconds=2)).step() == 0
+        alone = cleaner_of(bench, "https://other.example.com")
         assert await alone.step() == 4
         assert store.events_after(0, 10) == []
 
@@ -371,5 +383,75 @@ def test_held_events_are_read_in_pages(store: Store) -> None:
         await bench.run(100)
         assert sorted(int(body) for body in bench.receiver.got) == list(range(1, 601))
         assert (await bench.settle()).held == 0
+
+    play(store, story)
+
+
+def test_replay_sends_again_from_where_it_was_asked_for(store: Store) -> None:
+    async def story(bench: Bench) -> None:
+        bench.add("A", "a1", "a2", "a3")
+        bench.add("B", "b1")
+        await bench.settle()
+        assert sorted(bench.receiver.got) == ["a1", "a2", "a3", "b1"]
+        bench.receiver.got.clear()
+        store.ask_replay(URL, 1)
+        state = await bench.settle()
+        await bench.settle()
+        assert [one for one in bench.receiver.got if one != "b1"] == ["a2", "a3"]
+        assert bench.receiver.got.count("b1") == 1
+        assert state.replay_after is None
+        assert store.receiver(URL).cursor == 4
+
+    play(store, story)
+
+
+def test_replay_waits_for_what_is_on_its_way(store: Store) -> None:
+    async def story(bench: Bench) -> None:
+        bench.receiver.slow.add("A")
+        bench.add("A", "a1")
+        bench.add("A", "a2")
+        await bench.run()
+        store.ask_replay(URL, 0)
+        bench.clock.move(1)
+        step = asyncio.ensure_future(bench.delivering.step())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not step.done() and bench.receiver.got == []
+        bench.receiver.release.set()
+        await step
+        await bench.settle()
+        assert bench.receiver.got == ["a1", "a1", "a2"]
+
+    play(store, story)
+
+
+def test_replay_takes_held_events_with_it(store: Store) -> None:
+    async def story(bench: Bench) -> None:
+        bench.receiver.answers["A"] = REFUSED
+        bench.add("A", "a1", "a2")
+        bench.add("B", "b1")
+        assert (await bench.settle()).held > 0
+        bench.receiver.answers.clear()
+        bench.receiver.got.clear()
+        store.ask_replay(URL, 0)
+        await bench.settle()
+        state = await bench.settle()
+        assert [one for one in bench.receiver.got if one != "b1"] == ["a1", "a2"]
+        assert (state.held, state.cursor, state.dead_letters) == (0, 3, 0)
+
+    play(store, story)
+
+
+def test_old_entries_of_the_audit_log_are_deleted(store: Store) -> None:
+    async def story(bench: Bench) -> None:
+        for _ in range(5):
+            with store.audited(lambda: AuditEntry(0, bench.clock(), "ci", "a", "", "", "GET /", "r")):
+                pass
+        bench.clock.move(86400)
+        await cleaner_of(bench).step()
+        assert len(store.audit_entries()) == 5
+        bench.clock.move(1)
+        await cleaner_of(bench).step()
+        assert len(store.audit_entries()) == 1  # the newest stays, so that the numbering goes on
 
     play(store, story)

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from micromdm_py.errors import NotFound
 from micromdm_py.protocol.webhook import Event
 from micromdm_py.storage.lmdb.base import Part
 from micromdm_py.storage.lmdb.environment import Environment, Txn
@@ -86,6 +87,70 @@ class OutboxPart(Part):
 
     def _put_receiver(self, txn: Txn, receiver: str, state: dict[str, object]) -> None:
         txn.put(id_key(receiver), json.dumps(state).encode(), db=self._t.receiver)
+
+    def receivers(self) -> list[ReceiverState]:
+        """See `storage.base.Outbox`."""
+        found: list[ReceiverState] = []
+        with self._env.read() as txn:
+            cursor = txn.cursor(self._t.receiver)
+            more = cursor.first()
+            while more:
+                state = json.loads(cursor.value())
+                found.append(_state(state["name"], state))
+                more = cursor.next()
+        return sorted(found, key=lambda state: state.receiver)
+
+    def event_range(self) -> tuple[int, int]:
+        """See `storage.base.Outbox`."""
+        with self._env.read() as txn:
+            newest = self._env.number(txn, b"event")
+            cursor = txn.cursor(self._t.event)
+            oldest = unu64(cursor.key()) if cursor.first() else newest + 1
+        return (oldest, newest) if newest else (0, 0)
+
+    def append_event(self, event: Event, *, at: datetime) -> int:
+        """See `storage.base.Outbox`."""
+        return self._env.write(lambda txn: append_event(self._env, txn, "", event, ms(at)))
+
+    def ask_replay(self, receiver: str, after: int) -> None:
+        """See `storage.base.Outbox`."""
+
+        def operation(txn: Txn) -> None:
+            state = self._receiver(txn, receiver)
+            if state is None:
+                raise NotFound("not found: webhook receiver")
+            self._put_receiver(txn, receiver, {**state, "replay": after})
+
+        self._env.write(operation)
+
+    def begin_replay(self, receiver: str) -> None:
+        """See `storage.base.Outbox`."""
+
+        def operation(txn: Txn) -> None:
+            state = self._receiver(txn, receiver)
+            if state is None or "replay" not in state:
+                return
+            after = _int(state, "replay")
+            del state["replay"]
+            state["cursor"] = min(_int(state, "cursor"), after)
+            state["held"] = _int(state, "held") - self._let_go(txn, receiver, after)
+            self._put_receiver(txn, receiver, state)
+
+        self._env.write(operation)
+
+    def _let_go(self, txn: Txn, receiver: str, after: int) -> int:
+        """Delete held rows behind a sequence whose events are still there; returns how many."""
+        prefix = _prefix(receiver)
+        gone: list[bytes] = []
+        cursor = txn.cursor(self._t.held)
+        more = cursor.set_range(prefix + u64(after + 1))
+        while more and (key := cursor.key()).startswith(prefix):
+            if txn.get(key[16:], db=self._t.event) is not None:
+                gone.append(key)
+            more = cursor.next()
+        for key in gone:
+            txn.delete(key, db=self._t.held)
+        return len(gone)
 
     def events_after(self, sequence: int, limit: int) -> list[StoredEvent]:
         """See `storage.base.Outbox`."""
@@ -206,6 +271,7 @@ def _state(receiver: str, state: dict[str, object]) -> ReceiverState:
         maybe_ms(_int(state, "success_ms")),
         maybe_ms(_int(state, "error_ms")),
         str(state.get("error", "")),
+        _int(state, "replay") if "replay" in state else None,
     )
 
 

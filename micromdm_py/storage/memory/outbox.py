@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from micromdm_py.errors import NotFound
+from micromdm_py.protocol.webhook import Event
 from micromdm_py.storage.memory.state import Part, Receiver
 from micromdm_py.storage.records import HeldEvent, ReceiverState, StoredEvent
 
@@ -20,6 +22,46 @@ class OutboxPart(Part):
 
     def _receiver(self, name: str, cursor: int) -> Receiver:
         return self._s.receivers.setdefault(name, Receiver(ReceiverState(name, cursor)))
+
+    def receivers(self) -> list[ReceiverState]:
+        """See `storage.base.Outbox`."""
+        with self._s.lock:
+            return [self._s.receivers[name].state for name in sorted(self._s.receivers)]
+
+    def event_range(self) -> tuple[int, int]:
+        """See `storage.base.Outbox`."""
+        with self._s.lock:
+            newest = self._s.event_sequence
+            return (min(self._s.events, default=newest + 1), newest) if newest else (0, 0)
+
+    def append_event(self, event: Event, *, at: datetime) -> int:
+        """See `storage.base.Outbox`."""
+        with self._s.lock:
+            self._append("", event, at)
+            return self._s.event_sequence
+
+    def ask_replay(self, receiver: str, after: int) -> None:
+        """See `storage.base.Outbox`."""
+        with self._s.lock:
+            found = self._s.receivers.get(receiver)
+            if found is None:
+                raise NotFound("not found: webhook receiver")
+            found.state = replace(found.state, replay_after=after)
+
+    def begin_replay(self, receiver: str) -> None:
+        """See `storage.base.Outbox`."""
+        with self._s.lock:
+            found = self._s.receivers.get(receiver)
+            if found is None or (after := found.state.replay_after) is None:
+                return
+            for sequence in [one for one in found.held if one > after and one in self._s.events]:
+                del found.held[sequence]
+            found.state = replace(
+                found.state,
+                cursor=min(found.state.cursor, after),
+                held=len(found.held),
+                replay_after=None,
+            )
 
     def events_after(self, sequence: int, limit: int) -> list[StoredEvent]:
         """See `storage.base.Outbox`."""

@@ -1,0 +1,116 @@
+"""The event feed, and how delivery to webhook receivers stands."""
+
+import falcon
+
+from micromdm_py.http.reply import query_number, reply
+from micromdm_py.protocol.jsonreply import base64_text, json_reply, rfc3339
+from micromdm_py.service.feed import Feed
+from micromdm_py.service.waiting import MAX_WAIT_S
+from micromdm_py.service.webhooks import Webhooks
+from micromdm_py.storage.base import Quarantine
+
+__all__ = [
+    "DeadLettersResource",
+    "EventsResource",
+    "QuarantineResource",
+    "ReplayResource",
+    "WebhookTestResource",
+    "WebhooksResource",
+]
+
+MAX_LIMIT = 1000
+NEWEST_CURSOR = 2**63 - 1
+
+
+class EventsResource:
+    """GET /v1/events: the feed."""
+
+    needs_api_key = True
+
+    def __init__(self, feed: Feed) -> None:
+        """Read from `feed`."""
+        self._feed = feed
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Events behind `after`, at most `limit`; with `wait` seconds for the next one."""
+        after = query_number(req, "after", 0, NEWEST_CURSOR, default=0)
+        limit = query_number(req, "limit", 1, MAX_LIMIT, default=100)
+        wait_s = query_number(req, "wait", 0, MAX_WAIT_S, default=0)
+        reply(resp, self._feed.read(after, limit, wait_s))
+
+
+class WebhooksResource:
+    """GET /v1/webhooks."""
+
+    needs_api_key = True
+
+    def __init__(self, webhooks: Webhooks) -> None:
+        """Ask `webhooks`."""
+        self._webhooks = webhooks
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """How delivery to each receiver stands."""
+        reply(resp, self._webhooks.list())
+
+
+class WebhookTestResource:
+    """POST /v1/webhooks/test."""
+
+    needs_api_key = True
+
+    def __init__(self, webhooks: Webhooks) -> None:
+        """Work with `webhooks`."""
+        self._webhooks = webhooks
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Send a test event to every receiver."""
+        reply(resp, self._webhooks.test(), 202)
+
+
+class ReplayResource:
+    """POST /v1/webhooks/{id}/replay."""
+
+    needs_api_key = True
+
+    def __init__(self, webhooks: Webhooks) -> None:
+        """Work with `webhooks`."""
+        self._webhooks = webhooks
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, id: str) -> None:
+        """Send everything after a cursor again."""
+        after = query_number(req, "after", 0, NEWEST_CURSOR, default=0)
+        reply(resp, self._webhooks.replay(id, after), 202)
+
+
+class DeadLettersResource:
+    """GET /v1/webhooks/{id}/dead-letters."""
+
+    needs_api_key = True
+
+    def __init__(self, webhooks: Webhooks) -> None:
+        """Ask `webhooks`."""
+        self._webhooks = webhooks
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, id: str) -> None:
+        """Events that were given up, oldest first."""
+        limit = query_number(req, "limit", 1, MAX_LIMIT, default=100)
+        reply(resp, self._webhooks.dead_letters(id, limit))
+
+
+class QuarantineResource:
+    """GET /v1/quarantine: signed reports that nobody can read."""
+
+    needs_api_key = True
+
+    def __init__(self, quarantine: Quarantine) -> None:
+        """Read from `quarantine`."""
+        self._quarantine = quarantine
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """List them, newest first."""
+        found = self._quarantine.quarantined(query_number(req, "limit", 1, MAX_LIMIT, default=100))
+        listed = [
+            {"at": rfc3339(at), "fingerprint": fingerprint.hex(), "body": base64_text(body)}
+            for at, fingerprint, body in found
+        ]
+        reply(resp, json_reply({"reports": listed}))

@@ -1,0 +1,49 @@
+"""The feed: every webhook event in order, for those who cannot receive a webhook."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from micromdm_py.storage.base import Outbox
+from micromdm_py.storage.records import StoredEvent
+
+__all__ = ["Feed", "Wait"]
+
+
+class Wait(Protocol):
+    """How to wait for events, see `service.waiting`."""
+
+    def __call__(
+        self,
+        look: Callable[[], list[StoredEvent]],
+        done: Callable[[list[StoredEvent]], bool],
+        wait_s: float,
+        /,
+    ) -> list[StoredEvent]:
+        """Look until `done`, or the seconds are over."""
+        ...
+
+
+class Feed:
+    """Reads events behind a cursor."""
+
+    def __init__(self, outbox: Outbox, wait: Wait) -> None:
+        """Read from `outbox`."""
+        self._outbox, self._wait = outbox, wait
+
+    def read(self, after: int, limit: int, wait_s: float = 0) -> bytes:
+        """Events after a cursor, as a reply.
+
+        Args:
+            after: the cursor of the last reply, 0 for the oldest event that is kept.
+            limit: how many events at most.
+            wait_s: how many seconds to wait for one when there is none.
+        Returns: `{"events": […], "next": cursor}`; without events the cursor stays.
+        Raises: Busy.
+        """
+        events = self._outbox.events_after(after, limit)
+        if not events and wait_s:
+            events = self._wait(lambda: self._outbox.events_after(after, limit), bool, wait_s)
+        # The documents are put in as they are stored: reading and writing them again would cost the most.
+        bodies = b",\n".join(event.body for event in events)
+        cursor = events[-1].sequence if events else after
+        return b'{"events": [' + bodies + b'], "next": "%d"}\n' % cursor
