@@ -20,11 +20,13 @@
     ├── NotConfigured             a needed certificate or token has not been stored yet (503)
     ├── UpstreamFailed            APNs or another service refused or did not answer (502)
     ├── StorageUnavailable        disk or map full, store not writable (503)
+    ├── BadDatabase               the database of another server cannot be read, or not be taken over
     └── StartupError              the program cannot start; one line, exit code of its own
         └── StoreInUse            another server runs on the same store
 """
 
 __all__ = [
+    "BadDatabase",
     "Busy",
     "Conflict",
     "Forbidden",
@@ -124,6 +126,10 @@ class UpstreamFailed(MdmError):
 
 class StorageUnavailable(MdmError):
     """The store cannot write: disk full, map full or not writable."""
+
+
+class BadDatabase(MdmError):
+    """The database of another server is damaged, in use, or otherwise not to be taken over."""
 
 
 class StartupError(MdmError):

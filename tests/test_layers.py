@@ -30,6 +30,7 @@ INWARD = {
     "net": ("errors", "logs", "protocol", "receivers", "service", "storage.base", "storage.records"),
     "http": ("errors", "logs", "protocol", "service", "storage.base", "storage.records", "version"),
     "simulator": ("errors", "protocol"),
+    "migration": ("errors", "protocol", "storage.base", "storage.records"),
     "server": ("compose", "config", "errors", "lead", "logs"),
     "cli": (
         "compose",
