@@ -137,9 +137,7 @@ def _open(config: Config) -> LmdbStore:
         config.config_path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as fault:
         raise StartupError(f"creating config directory {config.config_path}: {fault.strerror}") from fault
-    return open_store(
-        store_path(config), map_size_bytes=config.store_size_gib * GIB, before_wait=lead.give_up
-    )
+    return open_store(store_path(config), map_size_bytes=config.store_size_gib * GIB, turns=lead)
 
 
 def _services(config: Config, store: Store) -> Services:

@@ -5,9 +5,9 @@ is watched by the kernel while it waits for its client (handshake, header, body 
 answer) and costs no thread then. The leading thread takes an event, reads what is there, runs the
 application when the request is complete, sends, and lets the kernel watch again. When it has to wait
 (`lead.give_up`) the next thread in line leads; when there is none another one is started, so requests
-that wait for long (commits, long polls, outgoing calls) do not hold up others until the limit of threads
-is reached. A leader that waits without having said so is found out by the worker's main thread within a
-second or two.
+that wait for long (long polls, outgoing calls) do not hold up others until the limit of threads is reached.
+A request that needs a commit lets others go first and shares it with them (`lead.pause`). A leader that
+waits without having said so is found out by the worker's main thread within a second or two.
 """
 
 import logging
@@ -16,10 +16,11 @@ import socket
 import ssl
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from micromdm_py import lead
+from micromdm_py.lead import Lead
 from micromdm_py.logs import log_event
 from micromdm_py.server.connection import Closed, Connection, Phase
 from micromdm_py.server.exchange import Exchange
@@ -35,6 +36,7 @@ _log = logging.getLogger(__name__)
 _IDLE_THREAD_S = 30.0
 _HEAD_START_S = 0.002
 _FOREVER = float("inf")
+_EVENTS_AT_ONCE = 64
 _STUCK_S = 0.5
 """How long a leader may serve one event before somebody else takes over."""
 
@@ -77,10 +79,10 @@ class Loop:
         self._resting: set[int] = set()
         self._lock = threading.Lock()
         self._door_lock = threading.Lock()
-        self._baton = threading.Lock()
-        self._hand_over: Callable[[], None] = lambda: None
+        self._lead = Lead(self._hire, lambda: self._look(0))
+        self._ready: deque[int] = deque()
         self._serving_since = 0.0
-        self._free = self._threads = 1
+        self._threads = 0
         self._closing = False
 
     def open(self) -> None:
@@ -110,7 +112,7 @@ class Loop:
         """
         now = time.monotonic()
         if self._serving_since and now - self._serving_since > _STUCK_S:
-            self._hand_over()  # the leader waits for something without having said so
+            self._lead.pass_on(self._lead.holder)  # it waits for something without having said so
         for connection, _ in list(self._connections.values()):
             if connection.deadline < now:
                 log_event(
@@ -126,59 +128,53 @@ class Loop:
 
     # Threads
 
-    def _hire(self) -> None:
+    def _hire(self) -> bool:
+        with self._lock:
+            if self._threads >= self._most_threads:
+                return False
+            self._threads += 1
         try:
             threading.Thread(target=self._work, name="request", daemon=True).start()
         except RuntimeError as error:
             log_event(_log, logging.ERROR, "no further thread", error=error)
-            with self._lock:
-                self._free -= 1
-                self._threads -= 1
+            self._dismiss()
+            return False
+        return True
+
+    def _dismiss(self) -> None:
+        with self._lock:
+            self._threads -= 1
 
     def _work(self) -> None:
         """Stand in line for the lead, lead until it is given up, and so on."""
-        while True:
-            if not self._baton.acquire(timeout=_IDLE_THREAD_S):
-                with self._lock:
-                    if self._free == 1:
-                        continue
-                    self._free -= 1
-                    self._threads -= 1
-                    return
-            with self._lock:
-                self._free -= 1
-            self._lead()
-            with self._lock:
-                self._free += 1
+        while self._lead.take(_IDLE_THREAD_S):
+            while self._lead.is_mine():
+                self._serve_one()
+        self._dismiss()
 
-    def _lead(self) -> None:
-        """Take events and serve them until one of them has to wait."""
-        leading = True
+    def _serve_one(self) -> None:
+        """Serve the next event, or let another thread lead that has something to go on with."""
+        lead = self._lead
+        if lead.next_back() or (lead.is_late() and lead.next_paused()):
+            return
+        if not self._ready:
+            if not lead.has_paused():
+                self._serving_since = 0.0
+                self._look(-1)
+            elif not self._look(0):
+                lead.next_paused()
+                return
+        self._serving_since = time.monotonic()
+        try:
+            self._handle(self._ready.popleft())
+        except Exception:
+            _log.exception("connection failed")
 
-        def hand_over() -> None:
-            nonlocal leading
-            with self._lock:
-                if not leading:
-                    return
-                leading = False
-                hire = not self._free and self._threads < self._most_threads
-                if hire:
-                    self._free += 1
-                    self._threads += 1
-            self._baton.release()
-            if hire:
-                self._hire()
-
-        self._hand_over = hand_over
-        lead.lead_with(hand_over)
-        while leading:
-            self._serving_since = 0.0
-            events = self._epoll.poll(-1, 1)
-            self._serving_since = time.monotonic()
-            try:
-                self._handle(events[0][0])
-            except Exception:
-                _log.exception("connection failed")
+    def _look(self, timeout_s: float) -> bool:
+        """Ask the kernel for events; whether there are any."""
+        if not self._ready:
+            self._ready.extend(fd for fd, _ in self._epoll.poll(timeout_s, _EVENTS_AT_ONCE))
+        return bool(self._ready)
 
     def _handle(self, fd: int) -> None:
         if entry := self._connections.get(fd):

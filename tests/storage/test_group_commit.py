@@ -7,17 +7,56 @@ from pathlib import Path
 import pytest
 
 from micromdm_py.errors import NotFound, StorageUnavailable
-from micromdm_py.storage.lmdb.environment import MAX_BATCH, Environment, Txn
+from micromdm_py.storage.lmdb.environment import MAX_BATCH, Alone, Environment, Txn
 
 MAP_BYTES = 1 << 20
+
+
+class Meeting(Alone):
+    """Tells when a write has been queued."""
+
+    def __init__(self) -> None:
+        self.queued = threading.Semaphore(0)
+
+    def about_to_wait(self, seconds: float) -> None:
+        self.queued.release()
+
+
+class Company:
+    """Offers each write but the last the company of the next one."""
+
+    def __init__(self, writes: int) -> None:
+        self.left = writes
+        self.stepped_aside = threading.Semaphore(0)
+
+    def about_to_wait(self, seconds: float) -> None:
+        pass
+
+    def pause(self) -> "Aside | None":
+        self.left -= 1
+        return Aside(self) if self.left else None
+
+
+class Aside:
+    """A pause that only a commit ends."""
+
+    def __init__(self, company: Company) -> None:
+        self.company, self.over = company, threading.Event()
+
+    def wait(self) -> bool:
+        self.company.stepped_aside.release()
+        return self.over.wait()
+
+    def end(self) -> None:
+        self.over.set()
 
 
 class Bench:
     """An environment whose writes can be made to meet in one commit."""
 
     def __init__(self, path: Path) -> None:
-        self.queued = threading.Semaphore(0)
-        self.env = Environment(path, map_size_bytes=MAP_BYTES, before_wait=self.queued.release)
+        self.turns = Meeting()
+        self.env = Environment(path, map_size_bytes=MAP_BYTES, turns=self.turns)
         self.commits: dict[bytes, list[int]] = {}
 
     def put(self, key: bytes, size: int = 1, error: Exception | None = None) -> Callable[[Txn], bytes]:
@@ -52,7 +91,7 @@ class Bench:
         for place, operation in enumerate((first, *operations)):
             threads.append(threading.Thread(target=write, args=(place, operation)))
             threads[-1].start()
-            self.queued.acquire()
+            self.turns.queued.acquire()
         gate.set()
         for thread in threads:
             thread.join()
@@ -118,3 +157,49 @@ def test_more_writes_than_one_commit_takes_are_all_made(bench: Bench) -> None:
     keys = [b"%d" % number for number in range(MAX_BATCH + 10)]
     assert bench.together(*[bench.put(key) for key in keys]) == keys
     assert all(bench.has(*keys))
+
+
+def test_last_of_those_that_step_aside_commits_for_all(tmp_path: Path) -> None:
+    company = Company(4)
+    env = Environment(tmp_path / "store", map_size_bytes=MAP_BYTES, turns=company)
+    transactions: list[int] = []
+
+    def operation(txn: Txn) -> int:
+        transactions.append(id(txn))
+        return env.next_number(txn, b"operations")
+
+    results: list[int] = []
+    threads = [threading.Thread(target=lambda: results.append(env.write(operation))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+        company.stepped_aside.acquire()
+    assert transactions == []
+    assert env.write(operation) == 4
+    for thread in threads:
+        thread.join()
+    env.close()
+    assert sorted(results) == [1, 2, 3]
+    assert len(transactions) == 4 and len(set(transactions)) == 1
+
+
+def test_those_that_stepped_aside_hear_of_a_fault(tmp_path: Path) -> None:
+    company = Company(2)
+    env = Environment(tmp_path / "store", map_size_bytes=MAP_BYTES, turns=company)
+    faults: list[BaseException] = []
+
+    def faulty(txn: Txn) -> None:
+        raise ValueError("fault")
+
+    def write() -> None:
+        try:
+            env.write(faulty)
+        except ValueError as fault:
+            faults.append(fault)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    company.stepped_aside.acquire()
+    assert env.write(lambda txn: env.next_number(txn, b"operations")) == 1
+    thread.join()
+    env.close()
+    assert len(faults) == 1

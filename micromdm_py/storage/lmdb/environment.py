@@ -7,6 +7,7 @@ import os
 import secrets
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -16,7 +17,7 @@ import lmdb
 from micromdm_py.errors import MdmError, StartupError, StorageUnavailable
 from micromdm_py.storage.lmdb.tables import TABLES, u64, unu64
 
-__all__ = ["Cursor", "Environment", "Tables", "Txn"]
+__all__ = ["Cursor", "Environment", "Tables", "Turns", "Txn"]
 
 SCHEMA = 1
 MAX_READERS = 4096
@@ -107,16 +108,57 @@ class Tables:
         return handle
 
 
+class Pause(Protocol):
+    """The wait of a thread that lets others go first, so that they can share its commit."""
+
+    def wait(self) -> bool:
+        """Wait; true when `end` has been called, false when this thread has to commit itself."""
+        ...
+
+    def end(self) -> None:
+        """Let the thread go on."""
+        ...
+
+
+class Turns(Protocol):
+    """How threads that write take turns; `micromdm_py.lead` is one."""
+
+    def about_to_wait(self, seconds: float) -> None:
+        """Tell that this thread is about to wait for a commit, and for how long probably."""
+        ...
+
+    def pause(self) -> Pause | None:
+        """Offer to step aside; None when nobody would come to share the commit."""
+        ...
+
+
+class Alone:
+    """The turns of threads that know nothing of each other."""
+
+    def about_to_wait(self, seconds: float) -> None:
+        """Do nothing."""
+
+    def pause(self) -> None:
+        """Never."""
+
+
 class _Entry(Generic[T]):
     """One operation on its way through a group commit."""
 
-    __slots__ = ("done", "error", "operation", "result")
+    __slots__ = ("done", "error", "operation", "pause", "result")
 
-    def __init__(self, operation: Write[T]) -> None:
+    def __init__(self, operation: Write[T], pause: Pause | None) -> None:
         self.operation = operation
+        self.pause = pause
         self.done = False
         self.error: BaseException | None = None
         self.result: T | None = None
+
+    def finish(self) -> None:
+        """Let the caller have the result."""
+        self.done = True
+        if self.pause is not None:
+            self.pause.end()
 
 
 class _Companion(threading.local):
@@ -141,19 +183,17 @@ def _nothing(_txn: Txn) -> None:
 class Environment:
     """One open store: short read transactions, and writes that share commits.
 
-    Writing follows the flat-combining pattern: a caller puts its operation on a list; whoever holds the
-    leader lock runs everything on the list in one transaction, commits once, and lets the others go. An
-    operation that raises an `MdmError` has to do so before its first write and fails alone; anything else
-    rolls the batch back, and the operations are run again one by one, so that a faulty one cannot spoil its
-    neighbours.
+    Writing follows the flat-combining pattern: a caller puts its operation on a list, and lets others do the
+    same if its `turns` know of any; whoever holds the leader lock runs everything on the list in one
+    transaction, commits once, and lets the others go. An operation that raises an `MdmError` has to do so
+    before its first write and fails alone; anything else rolls the batch back, and the operations are run
+    again one by one, so that a faulty one cannot spoil its neighbours.
     """
 
-    def __init__(
-        self, path: Path, *, map_size_bytes: int, before_wait: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, path: Path, *, map_size_bytes: int, turns: Turns | None = None) -> None:
         """Open the folder `path`, making it (0700, files 0600) when it is missing.
 
-        `before_wait` is called by each thread that is about to wait for a commit.
+        `turns` says whether a write has company to wait for.
 
         Raises: StartupError when it is no store of ours, damaged, newer than this program, or not accessible.
         """
@@ -180,7 +220,8 @@ class Environment:
         except StartupError:
             self._env.close()
             raise
-        self._before_wait = before_wait
+        self._turns: Turns = turns or Alone()
+        self._commit_s = 0.0
         self._mutex = threading.Lock()
         self._leader = threading.Lock()
         self._waiting: list[_Entry[object]] = []
@@ -241,18 +282,25 @@ class Environment:
         return result
 
     def _write(self, operation: Write[T]) -> T:
-        entry = _Entry(operation)
+        entry = _Entry(operation, self._turns.pause())
         with self._mutex:
             self._waiting.append(entry)  # type: ignore[arg-type]  # one list holds results of every type
-        self._before_wait()
+        if entry.pause is None or not entry.pause.wait():
+            self._commit_until(entry)
+        if entry.error is not None:
+            raise entry.error
+        return entry.result  # type: ignore[return-value]  # set when there is no error
+
+    def _commit_until(self, entry: _Entry[T]) -> None:
+        """Commit what waits until this entry has been committed, by this thread or another one."""
+        self._turns.about_to_wait(self._commit_s)
         with self._leader:
             while not entry.done:
                 with self._mutex:
                     batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+                began = time.monotonic()
                 self._run(batch)
-        if entry.error is not None:
-            raise entry.error
-        return entry.result  # type: ignore[return-value]  # set when there is no error
+                self._commit_s += (time.monotonic() - began - self._commit_s) / 8
 
     def _run(self, batch: list[_Entry[object]]) -> None:
         """Run a batch in one commit, or one by one when that fails."""
@@ -261,11 +309,14 @@ class Environment:
         except BaseException as fault:
             if len(batch) == 1:
                 batch[0].error = _outward(fault)
-                batch[0].done = True
+                batch[0].finish()
                 return
             for entry in batch:
                 entry.error = None
                 self._run([entry])
+        else:
+            for entry in batch:
+                entry.finish()
 
     def _commit(self, batch: list[_Entry[object]]) -> None:
         with self._env.begin(write=True) as begun:
@@ -277,8 +328,6 @@ class Environment:
                     entry.error = fault
             for hook in self._before_commit:
                 hook(txn)
-        for entry in batch:
-            entry.done = True
 
     def next_number(self, txn: Txn, name: bytes) -> int:
         """The next value of a counter in `meta`; counting begins at 1."""

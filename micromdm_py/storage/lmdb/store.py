@@ -4,14 +4,14 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from micromdm_py.storage.lmdb.audit import AuditPart
 from micromdm_py.storage.lmdb.base import SeenTimes
 from micromdm_py.storage.lmdb.depot import DepotPart, QuarantinePart
 from micromdm_py.storage.lmdb.enrollments import EnrollmentPart
-from micromdm_py.storage.lmdb.environment import Environment
+from micromdm_py.storage.lmdb.environment import Environment, Turns
 from micromdm_py.storage.lmdb.outbox import OutboxPart
 from micromdm_py.storage.lmdb.pushbook import PushPart
 from micromdm_py.storage.lmdb.shelf import ShelfPart
@@ -61,16 +61,14 @@ class LmdbStore(EnrollmentPart, PushPart, DepotPart, QuarantinePart, OutboxPart,
         self._env.close()
 
 
-def open_store(
-    path: Path, *, map_size_bytes: int, before_wait: Callable[[], None] = lambda: None
-) -> LmdbStore:
+def open_store(path: Path, *, map_size_bytes: int, turns: Turns | None = None) -> LmdbStore:
     """Open the store in a folder, making it when it is missing.
 
     Args:
         path: the folder of the environment, `<config-path>/micromdm.lmdb`.
         map_size_bytes: largest size; the file is sparse.
-        before_wait: called by each thread that is about to wait for a commit.
+        turns: how the threads of this process take turns; None when they know nothing of each other.
     Raises: StartupError.
     """
-    env = Environment(path, map_size_bytes=map_size_bytes, before_wait=before_wait)
+    env = Environment(path, map_size_bytes=map_size_bytes, turns=turns)
     return LmdbStore(path, env, SeenTimes(env))
