@@ -12,7 +12,7 @@ An *enrollment id* is the id of `protocol.enrollment`. An *API id* is what an ad
 the enrollment id, or the bare UserID of a user channel while only one device has it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -46,6 +46,7 @@ from micromdm_py.storage.records import (
     StoredEvent,
     WaitingCommand,
 )
+from micromdm_py.storage.transfer import Moved
 
 __all__ = [
     "AuditLog",
@@ -58,6 +59,7 @@ __all__ = [
     "Quarantine",
     "Shelf",
     "Store",
+    "Transfer",
 ]
 
 T = TypeVar("T")
@@ -428,7 +430,32 @@ class AuditLog(Protocol):
         ...
 
 
-class Store(CommandQueue, Enrollments, PushBook, Depot, Quarantine, Outbox, Shelf, AuditLog, Protocol):
+class Transfer(Protocol):
+    """The whole content, for moving in and out."""
+
+    def is_empty(self) -> bool:
+        """Whether there is no enrollment, command, issued certificate, push certificate or document."""
+        ...
+
+    def load(self, content: Iterable[Moved], *, at: datetime) -> None:
+        """Add the content of another store to this one, which is empty.
+
+        Many transactions, not one: whoever loads uses the store only when this has returned. `at` is the time
+        of the move. Documents may come as often as they like, the rest once.
+        """
+        ...
+
+    def content(self) -> Iterator[Moved]:
+        """Everything that `load` takes, in no promised order but that of commands; without challenges.
+
+        Reports and events are not part of it.
+        """
+        ...
+
+
+class Store(
+    CommandQueue, Enrollments, PushBook, Depot, Quarantine, Outbox, Shelf, AuditLog, Transfer, Protocol
+):
     """Everything together, as one backend offers it."""
 
     def lease(self, name: str) -> AbstractContextManager[bool]:

@@ -12,7 +12,7 @@ from micromdm_py.storage.lmdb.environment import Txn
 from micromdm_py.storage.lmdb.outbox import append_event
 from micromdm_py.storage.lmdb.tables import from_ms, ms, u64, unu64
 
-__all__ = ["DepotPart", "QuarantinePart"]
+__all__ = ["DepotPart", "QuarantinePart", "identity_row"]
 
 FIRST_SERIAL = 2
 QUARANTINE_AT = 3
@@ -37,13 +37,17 @@ class DepotPart(Part):
 
     def create_authority(self, certificate: bytes, key: bytes) -> None:
         """See `storage.base.Depot`."""
-        row = json.dumps([base64.b64encode(certificate).decode(), base64.b64encode(key).decode()]).encode()
 
         def operation(txn: Txn) -> None:
-            if txn.put(b"authority", row, overwrite=False, db=self._t.meta):
-                txn.put(b"serial", u64(FIRST_SERIAL - 1), db=self._t.meta)
+            if txn.get(b"authority", db=self._t.meta) is None:
+                self._keep_authority(txn, certificate, key, FIRST_SERIAL)
 
         self._env.write(operation)
+
+    def _keep_authority(self, txn: Txn, certificate: bytes, key: bytes, next_serial: int) -> None:
+        row = json.dumps([base64.b64encode(certificate).decode(), base64.b64encode(key).decode()])
+        txn.put(b"authority", row.encode(), db=self._t.meta)
+        txn.put(b"serial", u64(next_serial - 1), db=self._t.meta)
 
     def issue(self, make: Callable[[int], bytes], common_name: str, *, at: datetime) -> bytes:
         """See `storage.base.Depot`."""
@@ -51,11 +55,8 @@ class DepotPart(Part):
         # wait.
         serial = self._env.write(lambda txn: self._env.next_number(txn, b"serial"))
         certificate = make(serial)
-        fingerprint = hashlib.sha256(certificate).digest()
-        row = json.dumps(
-            [serial, common_name, ms(at), base64.b64encode(certificate).decode()], separators=(",", ":")
-        )
-        self._env.write(lambda txn: txn.put(fingerprint, row.encode(), db=self._t.identity))
+        row = identity_row(certificate, serial, common_name, ms(at))
+        self._env.write(lambda txn: txn.put(*row, db=self._t.identity))
         return certificate
 
     def is_issued(self, fingerprint: bytes) -> bool:
@@ -65,8 +66,10 @@ class DepotPart(Part):
 
     def add_challenge(self, challenge: str, *, at: datetime) -> None:
         """See `storage.base.Depot`."""
-        digest = hashlib.sha256(challenge.encode()).digest()
-        self._env.write(lambda txn: txn.put(digest, u64(ms(at)), db=self._t.challenge))
+        self._env.write(lambda txn: self._keep_challenge(txn, challenge, ms(at)))
+
+    def _keep_challenge(self, txn: Txn, challenge: str, at_ms: int) -> None:
+        txn.put(hashlib.sha256(challenge.encode()).digest(), u64(at_ms), db=self._t.challenge)
 
     def take_challenge(self, challenge: str) -> bool:
         """See `storage.base.Depot`."""
@@ -117,6 +120,12 @@ class QuarantinePart(Part):
                 found.append((from_ms(unu64(key)), key[16:], cursor.value()))
                 more = cursor.prev()
         return found
+
+
+def identity_row(certificate: bytes, serial: int, common_name: str, at_ms: int) -> tuple[bytes, bytes]:
+    """Key and value under which an issued certificate is kept."""
+    row = [serial, common_name, at_ms, base64.b64encode(certificate).decode()]
+    return hashlib.sha256(certificate).digest(), json.dumps(row, separators=(",", ":")).encode()
 
 
 def _counts(row: bytes) -> dict[bytes, int]:

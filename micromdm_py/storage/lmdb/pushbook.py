@@ -25,7 +25,7 @@ from micromdm_py.storage.lmdb.tables import (
 )
 from micromdm_py.storage.records import DuePush, PushCertificate, PushOutcome, PushTarget
 
-__all__ = ["PushPart", "drop_push", "push_topic", "schedule_after_enqueue", "store_push_data"]
+__all__ = ["PushPart", "drop_push", "push_data", "push_topic", "schedule_after_enqueue", "store_push_data"]
 
 NEVER = (1 << 64) - 1
 MARKED_AT_ONCE = 1000
@@ -53,11 +53,21 @@ def _schedule(tables: Tables, txn: Txn, number: int, row: bytes, due_ms: int) ->
 
 
 def store_push_data(
-    tables: Tables, txn: Txn, number: int, data: tuple[str, str, str], at_ms: int, *, waiting: bool
+    tables: Tables,
+    txn: Txn,
+    number: int,
+    data: tuple[str, str, str],
+    at_ms: int,
+    *,
+    waiting: bool,
+    sent: int = 0,
 ) -> None:
-    """Keep (token hex, magic, topic) of a TokenUpdate; a push is scheduled when commands wait for one."""
+    """Keep (token hex, magic, topic) of a TokenUpdate; a push is scheduled when commands wait for one.
+
+    `sent` is the newest command that needs no push any more, for push data that are new.
+    """
     row = txn.get(u64(number), db=tables.push)
-    old: Row = json.loads(row[8:]) if row else {}
+    old: Row = json.loads(row[8:]) if row else {"sent": sent}
     token, magic, topic = data
     new: Row = {**old, "token": token, "magic": magic, "topic": topic, "tries": 0, "dead_ms": 0, "dead": ""}
     due = unu64(row) if row else 0
@@ -74,6 +84,15 @@ def drop_push(tables: Tables, txn: Txn, number: int) -> None:
     if row is not None:
         txn.delete(pair(unu64(row), number), db=tables.push_due)
         txn.delete(u64(number), db=tables.push)
+
+
+def push_data(tables: Tables, txn: Txn, number: int) -> tuple[tuple[str, str, str] | None, bool]:
+    """(token hex, magic, topic) of an enrollment or None, and whether a push is scheduled."""
+    row = txn.get(u64(number), db=tables.push)
+    if row is None:
+        return None, False
+    push: Row = json.loads(row[8:])
+    return (str(push["token"]), str(push["magic"]), str(push["topic"])), unu64(row) not in (0, NEVER)
 
 
 def push_topic(tables: Tables, txn: Txn, number: int) -> str:
@@ -187,6 +206,9 @@ class PushPart(Part):
 
     def store_push_certificate(self, certificate: PushCertificate) -> None:
         """See `storage.base.PushBook`."""
+        self._env.write(lambda txn: self._keep_push_certificate(txn, certificate))
+
+    def _keep_push_certificate(self, txn: Txn, certificate: PushCertificate) -> None:
         row = json.dumps(
             {
                 "certificate": base64.b64encode(certificate.certificate).decode(),
@@ -194,18 +216,17 @@ class PushPart(Part):
                 "stored_ms": ms(certificate.stored_at),
             }
         ).encode()
-
-        def operation(txn: Txn) -> None:
-            txn.put(certificate.topic.encode(), row, db=self._t.push_certificate)
-            txn.put(b"push_topic", certificate.topic.encode(), db=self._t.meta)
-
-        self._env.write(operation)
+        txn.put(certificate.topic.encode(), row, db=self._t.push_certificate)
+        txn.put(b"push_topic", certificate.topic.encode(), db=self._t.meta)
 
     def push_certificate(self, topic: str = "") -> PushCertificate:
         """See `storage.base.PushBook`."""
         with self._env.read() as txn:
             name = topic.encode() or txn.get(b"push_topic", db=self._t.meta) or b""
-            row = txn.get(name, db=self._t.push_certificate) if name else None
+            return self._push_certificate(txn, name)
+
+    def _push_certificate(self, txn: Txn, name: bytes) -> PushCertificate:
+        row = txn.get(name, db=self._t.push_certificate) if name else None
         if row is None:
             raise NotConfigured("no push certificate is stored")
         found = json.loads(row)

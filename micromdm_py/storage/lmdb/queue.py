@@ -115,7 +115,7 @@ class QueuePart(Part):
         return None
 
     def _open(self, txn: Txn, number: int) -> list[tuple[int, int]]:
-        """All open commands as (sequence, order), by sequence."""
+        """All open commands as (sequence, order), as they are offered."""
         prefix = u64(number) + QUEUE
         cursor = txn.cursor(self._t.own)
         found = []
@@ -123,7 +123,7 @@ class QueuePart(Part):
         while more and (key := cursor.key()).startswith(prefix):
             found.append((unu64(cursor.value()), unu64(key[10:])))
             more = cursor.next()
-        return sorted(found)
+        return found
 
     # --- reports ---
 
@@ -228,7 +228,7 @@ class QueuePart(Part):
         found = []
         with self._env.read() as txn:
             _, number = self._resolve(txn, api_id)
-            for sequence, _ in self._open(txn, number) if number is not None else []:
+            for sequence, _ in sorted(self._open(txn, number)) if number is not None else []:
                 command = self._commands.get(txn, number, sequence) if number is not None else None
                 payload = txn.get(u64(sequence), db=self._t.payload)
                 if command is not None and payload is not None:

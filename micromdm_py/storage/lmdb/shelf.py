@@ -52,10 +52,13 @@ class ShelfPart(Part):
                 if body is None:
                     txn.delete(_key(kind, name), db=self._t.shelf)
                 else:
-                    txn.put(_key(kind, name), body, db=self._t.shelf)
+                    self._put_document(txn, kind, name, body)
             return result
 
         return self._env.write(operation)
+
+    def _put_document(self, txn: Txn, kind: str, name: str, body: bytes) -> None:
+        txn.put(_key(kind, name), body, db=self._t.shelf)
 
     def _document(self, txn: Txn, kind: str, name: str) -> bytes | None:
         raw = name.encode("utf-8", "surrogatepass")

@@ -9,17 +9,15 @@ from pathlib import Path
 
 from micromdm_py.storage.lmdb.audit import AuditPart
 from micromdm_py.storage.lmdb.base import SeenTimes
-from micromdm_py.storage.lmdb.depot import DepotPart, QuarantinePart
-from micromdm_py.storage.lmdb.enrollments import EnrollmentPart
+from micromdm_py.storage.lmdb.depot import QuarantinePart
 from micromdm_py.storage.lmdb.environment import Environment, Turns
 from micromdm_py.storage.lmdb.outbox import OutboxPart
-from micromdm_py.storage.lmdb.pushbook import PushPart
-from micromdm_py.storage.lmdb.shelf import ShelfPart
+from micromdm_py.storage.lmdb.transfer import TransferPart
 
 __all__ = ["LmdbStore", "open_store"]
 
 
-class LmdbStore(EnrollmentPart, PushPart, DepotPart, QuarantinePart, OutboxPart, ShelfPart, AuditPart):
+class LmdbStore(TransferPart, QuarantinePart, OutboxPart, AuditPart):
     """Implements `storage.base.Store` on one LMDB environment.
 
     An environment must not cross a fork: every process opens its own.

@@ -217,9 +217,9 @@ class Part:
             bound = channel.record.fingerprint if channel else b""
             if bound == identity.fingerprint:
                 continue
+            if channel and channel.record.kind not in (None, kind):
+                raise IdentityMismatch(f"{name} is known as another kind of enrollment")
             if channel and bound:
-                if channel.record.kind is not kind:
-                    raise IdentityMismatch(f"{name} is known as another kind of enrollment")
                 if not authenticate and rule.warn_only:
                     continue
                 if not authenticate:

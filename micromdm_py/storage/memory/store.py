@@ -10,11 +10,14 @@ from micromdm_py.storage.memory.outbox import OutboxPart
 from micromdm_py.storage.memory.pushbook import PushPart
 from micromdm_py.storage.memory.shelf import ShelfPart
 from micromdm_py.storage.memory.state import State
+from micromdm_py.storage.memory.transfer import TransferPart
 
 __all__ = ["MemoryStore"]
 
 
-class MemoryStore(EnrollmentPart, PushPart, DepotPart, QuarantinePart, OutboxPart, ShelfPart, AuditPart):
+class MemoryStore(
+    EnrollmentPart, PushPart, DepotPart, QuarantinePart, OutboxPart, ShelfPart, AuditPart, TransferPart
+):
     """Implements `storage.base.Store` in dicts, for one process; nothing survives it.
 
     It is written to be read: each rule of the queue is one expression over all commands of an enrollment, so
