@@ -33,6 +33,7 @@ from micromdm_py.service.devices import Devices
 from micromdm_py.service.enroll import Challenges, Enroll, ProfileRule
 from micromdm_py.service.feed import Feed
 from micromdm_py.service.identity import AcceptanceRule, Identities
+from micromdm_py.service.inventory import Inventory
 from micromdm_py.service.push import PushNow
 from micromdm_py.service.push_certificate import PushCertificates
 from micromdm_py.service.tokens import Tokens
@@ -183,6 +184,7 @@ def _services(config: Config, store: Store) -> Services:
         challenges=challenges,
         commands=Commands(store, strict=config.strict_commands, wake=wake, now=_now, make_uuid=_uuid),
         devices=Devices(store, _now),
+        inventory=Inventory(store),
         push=lead.waiting(
             PushNow(
                 store,

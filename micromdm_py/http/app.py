@@ -15,7 +15,14 @@ from micromdm_py.http.commands import CommandsResource, EnrollmentCommandsResour
 from micromdm_py.http.config_certificate import PushCertificateResource
 from micromdm_py.http.debug import DebugLog
 from micromdm_py.http.device import DeviceResource
-from micromdm_py.http.devices import BlockResource, DevicesResource, UnblockResource
+from micromdm_py.http.devices import (
+    BlockResource,
+    DeviceSearchResource,
+    DevicesResource,
+    InventoryResource,
+    KnownDeviceResource,
+    UnblockResource,
+)
 from micromdm_py.http.enroll import EnrollResource, OtaResource
 from micromdm_py.http.errors import register_errors
 from micromdm_py.http.events import (
@@ -40,6 +47,7 @@ from micromdm_py.service.connect import Connect
 from micromdm_py.service.devices import Devices
 from micromdm_py.service.enroll import Challenges, Enroll
 from micromdm_py.service.feed import Feed
+from micromdm_py.service.inventory import Inventory
 from micromdm_py.service.push_certificate import PushCertificates
 from micromdm_py.service.tokens import Tokens
 from micromdm_py.service.webhooks import Webhooks
@@ -61,6 +69,7 @@ class Services:
     challenges: Challenges
     commands: Commands
     devices: Devices
+    inventory: Inventory
     push: PushNow
     push_certificates: PushCertificates
     tokens: Tokens
@@ -135,6 +144,9 @@ def _admin_routes(app: App, services: Services, rule: AppRule) -> None:
     app.add_route("/v1/commands", CommandsResource(services.commands, limit))
     app.add_route("/v1/commands/{udid:segment}", EnrollmentCommandsResource(services.commands, limit))
     app.add_route("/v1/devices", DevicesResource(services.devices, limit))
+    app.add_route("/v1/devices/search", DeviceSearchResource(services.inventory))
+    app.add_route("/v1/devices/{udid:segment}", KnownDeviceResource(services.inventory))
+    app.add_route("/v1/devices/{udid:segment}/inventory", InventoryResource(services.inventory))
     app.add_route("/v1/devices/{udid:segment}/block", BlockResource(services.devices))
     app.add_route("/v1/devices/{udid:segment}/unblock", UnblockResource(services.devices))
     app.add_route("/v1/push/{udid:segment}", PushResource(services.push))

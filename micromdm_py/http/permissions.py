@@ -12,12 +12,16 @@ READING = (".get", ".list")
 """How permissions end that change nothing; their use is not in the audit log."""
 
 CANCEL, LIST = "mdm.apple.command.cancel", "mdm.apple.command.list"
+DEVICES = "mdm.apple.device.list"
 PUSH = "mdm.apple.device.push"
 
 PERMISSIONS: Mapping[str, Mapping[str, str]] = {
     "/v1/commands": {"POST": CREATE, "DELETE": CANCEL},
     "/v1/commands/{udid:segment}": {"GET": LIST, "POST": CREATE, "PUT": CREATE, "DELETE": CANCEL},
-    "/v1/devices": {"POST": "mdm.apple.device.list", "DELETE": "mdm.apple.device.remove"},
+    "/v1/devices/{udid:segment}": {"GET": "mdm.apple.device.get"},
+    "/v1/devices/{udid:segment}/inventory": {"GET": "mdm.apple.device.get"},
+    "/v1/devices/search": {"GET": DEVICES},
+    "/v1/devices": {"POST": DEVICES, "DELETE": "mdm.apple.device.remove"},
     "/v1/devices/{udid:segment}/block": {"POST": "mdm.apple.device.block"},
     "/v1/devices/{udid:segment}/unblock": {"POST": "mdm.apple.device.unblock"},
     "/v1/push/{udid:segment}": {"GET": PUSH, "POST": PUSH},

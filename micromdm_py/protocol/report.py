@@ -4,14 +4,30 @@ Source: Apple, "Sending MDM commands to a device".
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from micromdm_py.errors import MalformedField
 from micromdm_py.protocol.enrollment import EnrollmentRef, resolve
 from micromdm_py.protocol.ids import check_command_uuid
 
-__all__ = ["Report", "Status", "parse_report"]
+__all__ = ["DEVICE_INFORMATION", "KEPT_ANSWERS", "Report", "Status", "parse_report"]
+
+DEVICE_INFORMATION = "DeviceInformation"
+KEPT_ANSWERS = frozenset(
+    {DEVICE_INFORMATION, "SecurityInfo", "ProfileList", "CertificateList", "InstalledApplicationList"}
+)
+"""Request types whose last answer tells what a device is like; it is kept with the enrollment."""
+
+_LEARNED = {
+    "DeviceName": "device_name",
+    "OSVersion": "os_version",
+    "BuildVersion": "build_version",
+    "ModelName": "model_name",
+    "Model": "model",
+    "ProductName": "product_name",
+}
+"""What DeviceInformation tells, by the names that the record of an enrollment has for it."""
 
 
 class Status(StrEnum):
@@ -39,6 +55,7 @@ class Report:
         sent_status: the Status text as sent, "" when absent.
         command_uuid: the command it answers, "" when none.
         raw: the property list exactly as received.
+        facts: what an answer to DeviceInformation tells of the device, empty for others.
     """
 
     enrollment: EnrollmentRef
@@ -46,6 +63,7 @@ class Report:
     sent_status: str
     command_uuid: str
     raw: bytes
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse_report(message: Mapping[str, object], raw: bytes) -> Report:
@@ -66,7 +84,19 @@ def parse_report(message: Mapping[str, object], raw: bytes) -> Report:
     chain = message.get("ErrorChain", [])
     if not isinstance(chain, list):
         raise MalformedField("ErrorChain", "must be an array")
-    return Report(resolve(message), _STATUS.get(status, Status.UNKNOWN), status, uuid, raw)
+    found = _STATUS.get(status, Status.UNKNOWN)
+    return Report(resolve(message), found, status, uuid, raw, _facts(message.get("QueryResponses")))
+
+
+def _facts(responses: object) -> Mapping[str, str]:
+    if not isinstance(responses, dict):
+        return _NONE
+    told = {name: responses.get(key) for key, name in _LEARNED.items()}
+    return {name: value[:MAX_FACT_CHARS] for name, value in told.items() if isinstance(value, str) and value}
+
+
+MAX_FACT_CHARS = 255
+_NONE: Mapping[str, str] = {}
 
 
 _STATUS = {status.value: status for status in Status}

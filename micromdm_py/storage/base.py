@@ -28,9 +28,12 @@ from micromdm_py.protocol.enrollment import EnrollmentRef
 from micromdm_py.protocol.report import Report
 from micromdm_py.protocol.webhook import Event
 from micromdm_py.storage.records import (
+    Answer,
     AuditEntry,
     CommandRecord,
     DeviceFilter,
+    DevicePage,
+    DeviceSearch,
     DuePush,
     Enqueued,
     EnrollmentRecord,
@@ -187,6 +190,17 @@ class Enrollments(Protocol):
 
     def devices(self, wanted: DeviceFilter) -> list[EnrollmentRecord]:
         """Device records, sorted by enrollment id. Serial and UDID filters use an index."""
+        ...
+
+    def search_devices(self, search: DeviceSearch) -> DevicePage:
+        """Devices that fit a search, by an index where it names a fact. Raises: MalformedField: cursor."""
+        ...
+
+    def answers(self, api_id: str) -> list[Answer]:
+        """The last Acknowledged answers of the kinds in `protocol.report.KEPT_ANSWERS`, by request type.
+
+        Raises: NotFound, Conflict.
+        """
         ...
 
     def enrolled_topics(self) -> dict[str, int]:

@@ -8,10 +8,14 @@ from micromdm_py.protocol.enrollment import EnrollmentKind
 from micromdm_py.protocol.lifecycle import CommandState
 
 __all__ = [
+    "SEARCHED",
+    "Answer",
     "AuditEntry",
     "BindingRule",
     "CommandRecord",
     "DeviceFilter",
+    "DevicePage",
+    "DeviceSearch",
     "DuePush",
     "Enqueued",
     "EnrollmentRecord",
@@ -147,6 +151,73 @@ class DeviceFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceSearch:
+    """Which devices to look for: those that fit everything that is given.
+
+    Attributes:
+        starts: the beginning of facts, without regard to letter case, by their names in `SEARCHED`. The
+            first of them in that order decides the order of what is found; without any it is the order in
+            which the devices were first heard of.
+        enrolled, blocked: true or false; None for either.
+        seen_before, seen_after: time of last contact.
+        cursor: `next` of the page before, "" for the first page.
+        limit: how many devices at most.
+    """
+
+    starts: Mapping[str, str] = field(default_factory=dict)
+    enrolled: bool | None = None
+    blocked: bool | None = None
+    seen_before: datetime | None = None
+    seen_after: datetime | None = None
+    cursor: str = ""
+    limit: int = 100
+
+    def fits(self, record: EnrollmentRecord) -> bool:
+        """Whether a device is one of those wanted."""
+        seen = record.last_seen_at
+        return (
+            record.listed
+            and self.enrolled in (None, record.enrolled)
+            and self.blocked in (None, record.blocked)
+            and (self.seen_before is None or seen is None or seen < self.seen_before)
+            and (self.seen_after is None or (seen is not None and seen >= self.seen_after))
+            and all(
+                folded(record.facts.get(name, "")).startswith(folded(start))
+                for name, start in self.starts.items()
+            )
+        )
+
+
+SEARCHED = ("serial_number", "device_name", "model", "model_name", "product_name", "os_version")
+"""Facts that devices can be searched by; each has an index."""
+
+
+def folded(text: str) -> str:
+    """A fact or a part of one as searches compare it."""
+    return text.casefold()
+
+
+@dataclass(frozen=True, slots=True)
+class DevicePage:
+    """A page of a search; `next` is the cursor of the following one, "" at the end.
+
+    A page may hold fewer devices than wanted, or none, and not be the last.
+    """
+
+    devices: list[EnrollmentRecord]
+    next: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The last answer of its kind, kept with the enrollment: the raw report, and when it came."""
+
+    request_type: str
+    at: datetime
+    report: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class NewEntry:
     """A command to be queued.
 
@@ -255,6 +326,8 @@ class PushTarget:
         push_magic, topic: from its last TokenUpdate.
         dead_at, dead_reason: since when and why APNs refuses the token; None and "" while it is good.
         attempts: failed tries since the push was asked for.
+        due_at: when a push is to be made, None when none is scheduled.
+        last: what became of the last push; None before the first.
     """
 
     enrollment_id: str
@@ -264,6 +337,8 @@ class PushTarget:
     dead_at: datetime | None = None
     dead_reason: str = ""
     attempts: int = 0
+    due_at: datetime | None = None
+    last: "PushOutcome | None" = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from micromdm_py.service.devices import Devices
 from micromdm_py.service.enroll import Challenges, Enroll, ProfileRule
 from micromdm_py.service.feed import Feed
 from micromdm_py.service.identity import AcceptanceRule, Identities
+from micromdm_py.service.inventory import Inventory
 from micromdm_py.service.push_certificate import PushCertificates
 from micromdm_py.service.tokens import Tokens
 from micromdm_py.service.waiting import LongPolls
@@ -115,6 +116,7 @@ class Bench:
             challenges=challenges,
             commands=Commands(store, strict=False, wake=_nothing, now=now, make_uuid=make_uuid),
             devices=Devices(store, now),
+            inventory=Inventory(store),
             push=self.push,
             push_certificates=PushCertificates(store, store, wake=_nothing, now=now),
             tokens=Tokens(store, now=now, make_secret=lambda size: f"{next(numbers):0{size}}"),

@@ -68,7 +68,7 @@ def test_challenges_have_no_route_unless_they_are_one_time() -> None:
         "/v1/commands/",
         "/v1/commands/U/",
         "/v1/commands/A%2FB",
-        "/v1/devices/U",
+        "/v1/devices/U/x",
         "/V1/devices",
         "/push/",
         "/version/",

@@ -20,6 +20,7 @@ from micromdm_py.protocol.checkin import (
 from micromdm_py.protocol.lifecycle import CommandState
 from micromdm_py.protocol.webhook import Event
 from micromdm_py.storage.lmdb.environment import Txn
+from micromdm_py.storage.lmdb.facts import facts_of
 from micromdm_py.storage.lmdb.outbox import append_event
 from micromdm_py.storage.lmdb.pushbook import drop_push, push_topic, store_push_data
 from micromdm_py.storage.lmdb.queue import QueuePart
@@ -33,7 +34,6 @@ from micromdm_py.storage.lmdb.tables import (
     Contact,
     maybe_ms,
     ms,
-    text_key,
     u64,
     unu64,
 )
@@ -70,7 +70,7 @@ class EnrollmentPart(QueuePart):
             contact.set(ENROLLED | CHECKED_OUT, False)
             self._touch(txn, number, contact, at_ms)
             row = self._facts(txn, number)
-            self._index_serial(txn, number, row, message.facts.get("serial_number", ""))
+            self._index_facts(txn, number, facts_of(row), dict(message.facts))
             row.update(udid=message.enrollment.udid, facts=dict(message.facts), auth_ms=at_ms, first=True)
             row.pop("awaiting", None)
             self._put_facts(txn, number, row)
@@ -80,14 +80,6 @@ class EnrollmentPart(QueuePart):
             return binding.rebound
 
         return self._env.write(operation)
-
-    def _index_serial(self, txn: Txn, number: int, row: Row, serial: str) -> None:
-        """Keep the serial-number index in step with the facts of a row that is about to change."""
-        old = _facts_of(row).get("serial_number", "")
-        if old and old != serial:
-            txn.delete(text_key(old, number), db=self._t.serial)
-        if serial:
-            txn.put(text_key(serial, number), b"", db=self._t.serial)
 
     def _append(self, txn: Txn, message: CheckIn, event: Event | None, at_ms: int) -> None:
         if event is not None:
@@ -202,7 +194,7 @@ class EnrollmentPart(QueuePart):
             str(row.get("user_id", "")),
             str(row.get("short", "")),
             str(row.get("long", "")),
-            _facts_of(row),
+            facts_of(row),
             contact.has(ENROLLED),
             contact.has(LISTED),
             contact.has(BLOCKED),
@@ -322,7 +314,8 @@ class EnrollmentPart(QueuePart):
 
     def _remove(self, txn: Txn, number: int, purge: bool, at_ms: int) -> None:
         row, contact = self._facts(txn, number), self._contact(txn, number)
-        self._index_serial(txn, number, row, "")
+        self._index_facts(txn, number, facts_of(row), {})
+        self._forget_answers(txn, number)
         kept: Row = {"id": row["id"], "device": row["device"], "at": row["at"]}
         self._put_facts(txn, number, kept)
         contact.set(LISTED | ENROLLED, False)
@@ -332,11 +325,6 @@ class EnrollmentPart(QueuePart):
             txn.delete(contact.fingerprint + u64(number), db=self._t.fingerprint)
             contact = Contact(seen_ms=contact.seen_ms)
         self._put_contact(txn, number, contact)
-
-
-def _facts_of(row: Row) -> dict[str, str]:
-    facts = row.get("facts")
-    return facts if isinstance(facts, dict) else {}
 
 
 def _int(row: Row, key: str) -> int:

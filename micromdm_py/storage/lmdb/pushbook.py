@@ -248,7 +248,16 @@ def _target(enrollment_id: str, row: bytes) -> PushTarget:
         maybe_ms(_int(push, "dead_ms")),
         str(push["dead"]),
         _int(push, "tries"),
+        maybe_ms(0 if unu64(row) == NEVER else unu64(row)),
+        _last(push.get("last")),
     )
+
+
+def _last(kept: object) -> PushOutcome | None:
+    if not isinstance(kept, list):
+        return None
+    at_ms, accepted, apns_id, reason = kept
+    return PushOutcome(from_ms(at_ms), accepted, apns_id, reason)
 
 
 def _int(row: Row, key: str) -> int:

@@ -14,9 +14,10 @@ from micromdm_py.protocol.enrollment import EnrollmentRef
 from micromdm_py.protocol.lifecycle import OPEN_STATES, CommandState, after_report
 from micromdm_py.protocol.report import FINAL, Report, Status
 from micromdm_py.protocol.webhook import Event
-from micromdm_py.storage.lmdb.base import Part, SeenTimes
+from micromdm_py.storage.lmdb.base import SeenTimes
 from micromdm_py.storage.lmdb.commands import Command, Commands
 from micromdm_py.storage.lmdb.environment import Environment, Txn
+from micromdm_py.storage.lmdb.facts import FactPart
 from micromdm_py.storage.lmdb.outbox import append_event
 from micromdm_py.storage.lmdb.pushbook import schedule_after_enqueue
 from micromdm_py.storage.lmdb.tables import BLOCKED, QUEUE, Contact, ms, u64, unu64
@@ -37,7 +38,7 @@ ONCE_KEPT = timedelta(hours=24)
 _COMMAND_ID = re.compile(r"[0-9a-fA-F]{24}")
 
 
-class QueuePart(Part):
+class QueuePart(FactPart):
     """Implements `storage.base.CommandQueue`."""
 
     def __init__(self, env: Environment, seen: SeenTimes) -> None:
@@ -196,6 +197,8 @@ class QueuePart(Part):
                 self._commands.index(txn, number, sequence, command, 0)
         command.state = after
         self._commands.put(txn, number, sequence, command)
+        if after is CommandState.ACKNOWLEDGED and before is not after:
+            self._learn(txn, number, command.request_type, report, at_ms)
 
     def _serve(self, txn: Txn, number: int, contact: Contact, status: Status, at_ms: int) -> Served:
         """Choose the next command and mark it as handed out."""

@@ -12,12 +12,13 @@ from micromdm_py.storage.lmdb.base import SeenTimes
 from micromdm_py.storage.lmdb.depot import QuarantinePart
 from micromdm_py.storage.lmdb.environment import Environment, Turns
 from micromdm_py.storage.lmdb.outbox import OutboxPart
+from micromdm_py.storage.lmdb.search import SearchPart
 from micromdm_py.storage.lmdb.transfer import TransferPart
 
 __all__ = ["LmdbStore", "open_store"]
 
 
-class LmdbStore(TransferPart, QuarantinePart, OutboxPart, AuditPart):
+class LmdbStore(SearchPart, TransferPart, QuarantinePart, OutboxPart, AuditPart):
     """Implements `storage.base.Store` on one LMDB environment.
 
     An environment must not cross a fork: every process opens its own.

@@ -14,6 +14,8 @@ meta              name                           schema version, counters, organ
 ids               id, or 0xff + its SHA-256      n                                          first mention
 enrollment        n                              JSON: id, facts, tokens, state             check-in
 serial, user      text, 0, n                     (empty)                                    check-in
+fact              name of a fact, 0, value, 0, n (empty)                                    check-in, answer
+answer            n, request type                ms, the report                             some answers
 fingerprint       certificate SHA-256, n         (empty)                                    bind
 own               n, "a"                         flags, kind, certificate, seen, idle mark  each report, block
 own               n, "c", seq                    JSON: the record of a command              each state change
@@ -89,6 +91,8 @@ TABLES = (
     "once_age",
     "shelf",
     "audit",
+    "fact",
+    "answer",
 )
 
 CONTACT, COMMAND, QUEUE, UUID = b"a", b"c", b"q", b"u"

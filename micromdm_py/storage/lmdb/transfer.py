@@ -11,6 +11,7 @@ from micromdm_py.storage.lmdb.commands import Command
 from micromdm_py.storage.lmdb.depot import DepotPart, identity_row
 from micromdm_py.storage.lmdb.enrollments import EnrollmentPart
 from micromdm_py.storage.lmdb.environment import Txn
+from micromdm_py.storage.lmdb.facts import facts_of
 from micromdm_py.storage.lmdb.pushbook import PushPart, push_data, store_push_data
 from micromdm_py.storage.lmdb.shelf import ShelfPart
 from micromdm_py.storage.lmdb.tables import (
@@ -91,7 +92,7 @@ class TransferPart(EnrollmentPart, PushPart, DepotPart, ShelfPart):
             contact.set(flag, on)
         self._put_contact(txn, number, contact)
         row = self._facts(txn, number)
-        self._index_serial(txn, number, row, record.serial_number if record.listed else "")
+        self._index_facts(txn, number, facts_of(row), dict(record.facts) if record.listed else {})
         self._put_facts(txn, number, {**row, **_row(record)})
         if record.kind in (EnrollmentKind.USER, EnrollmentKind.USER_ENROLLMENT_USER):
             txn.put(text_key(record.user_id, number), b"", db=self._t.user)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from micromdm_py.errors import NotFound
+from micromdm_py.errors import MalformedField, NotFound
 from micromdm_py.protocol.checkin import (
     Authenticate,
     CheckIn,
@@ -18,7 +18,16 @@ from micromdm_py.protocol.lifecycle import CommandState
 from micromdm_py.protocol.webhook import Event
 from micromdm_py.storage.memory.queue import QueuePart
 from micromdm_py.storage.memory.state import Channel, Push
-from micromdm_py.storage.records import DeviceFilter, EnrollmentRecord, Identity
+from micromdm_py.storage.records import (
+    SEARCHED,
+    Answer,
+    DeviceFilter,
+    DevicePage,
+    DeviceSearch,
+    EnrollmentRecord,
+    Identity,
+    folded,
+)
 
 __all__ = ["EnrollmentPart"]
 
@@ -89,8 +98,10 @@ class EnrollmentPart(QueuePart):
             first, channel.fresh = channel.fresh and record.listed, False
             channel.checked_out = False
             channel.record = record
-            due_at = channel.push.due_at if channel.push else None
-            channel.push = Push(message.token.hex(), message.push_magic, message.topic, due_at)
+            old = channel.push or Push("", "", "")
+            channel.push = Push(
+                message.token.hex(), message.push_magic, message.topic, old.due_at, last=old.last
+            )
             if channel.open_commands:
                 channel.push.due_at = at
             return first
@@ -156,6 +167,26 @@ class EnrollmentPart(QueuePart):
         end = None if wanted.limit is None else wanted.offset + wanted.limit
         return records[wanted.offset : end]
 
+    def search_devices(self, search: DeviceSearch) -> DevicePage:
+        """See `storage.base.Enrollments`."""
+        name = next((name for name in SEARCHED if name in search.starts), None)
+        try:
+            begin = int(search.cursor or "0")
+        except ValueError:
+            raise MalformedField("cursor", "is not one of this program") from None
+        with self._s.lock:
+            found = [one.record for one in self._s.channels.values() if search.fits(one.record)]
+        if name is not None:
+            found.sort(key=lambda record: folded(record.facts.get(name, "")).encode("utf-8", "replace"))
+        page = found[begin : begin + search.limit]
+        end = begin + len(page)
+        return DevicePage(page, str(end) if end < len(found) else "")
+
+    def answers(self, api_id: str) -> list[Answer]:
+        """See `storage.base.Enrollments`."""
+        with self._s.lock:
+            return [answer for _, answer in sorted(self._known(api_id).answers.items())]
+
     def enrolled_topics(self) -> dict[str, int]:
         """See `storage.base.Enrollments`."""
         found: dict[str, int] = {}
@@ -202,6 +233,7 @@ def _remove(channel: Channel, purge: bool, at: datetime) -> None:
     """Delete the device record; what is kept is the id, its binding, its block and when it was seen."""
     old = channel.record
     channel.fresh = False
+    channel.answers.clear()
     channel.record = EnrollmentRecord(
         old.enrollment_id,
         old.target_id,

@@ -69,6 +69,7 @@ class PushPart(Part):
             same_token = push.token_hex == due.target.token_hex
             if outcome.dead and same_token:
                 push.dead_at, push.dead_reason = outcome.at, outcome.reason
+            push.last = PushOutcome(outcome.at, outcome.accepted, outcome.apns_id, outcome.reason)
             push.attempts = 0 if outcome.accepted else push.attempts + 1
             if outcome.accepted:
                 _mark_sent(channel, due.sequence, outcome.at)

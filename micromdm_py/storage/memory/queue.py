@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 from micromdm_py.errors import NotFound, Unenroll
 from micromdm_py.protocol.enrollment import EnrollmentRef
 from micromdm_py.protocol.lifecycle import CommandState, after_report
-from micromdm_py.protocol.report import FINAL, Report, Status
+from micromdm_py.protocol.report import DEVICE_INFORMATION, FINAL, KEPT_ANSWERS, Report, Status
 from micromdm_py.protocol.webhook import Event
 from micromdm_py.storage.memory.pushbook import schedule
 from micromdm_py.storage.memory.state import Binding, Channel, Part, Queued
 from micromdm_py.storage.records import (
+    Answer,
     CommandRecord,
     Enqueued,
     Identity,
@@ -109,6 +110,16 @@ class QueuePart(Part):
         command.state = after
         command.updated_at = at
         command.received_at = command.received_at or at
+        if after is CommandState.ACKNOWLEDGED and before is not after:
+            self._learn(channel, command.entry.request_type, report, at)
+
+    def _learn(self, channel: Channel, request_type: str, report: Report, at: datetime) -> None:
+        """Keep an answer that tells what a device is like."""
+        if request_type not in KEPT_ANSWERS:
+            return
+        channel.answers[request_type] = Answer(request_type, at, report.raw)
+        if request_type == DEVICE_INFORMATION and not report.enrollment.kind.is_user_channel:
+            channel.record = replace(channel.record, facts={**channel.record.facts, **report.facts})
 
     def _answered(self, channel: Channel, uuid: str) -> Queued | None:
         """The command an answer counts for; commands are in the order they were queued."""

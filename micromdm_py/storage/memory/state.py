@@ -9,6 +9,7 @@ from micromdm_py.protocol.enrollment import SHARED_IPAD_USER_ID, EnrollmentKind,
 from micromdm_py.protocol.lifecycle import OPEN_STATES, CommandState
 from micromdm_py.protocol.webhook import Event
 from micromdm_py.storage.records import (
+    Answer,
     AuditEntry,
     CommandRecord,
     EnrollmentRecord,
@@ -16,6 +17,7 @@ from micromdm_py.storage.records import (
     Identity,
     NewEntry,
     PushCertificate,
+    PushOutcome,
     PushTarget,
     ReceiverState,
     StoredEvent,
@@ -77,6 +79,7 @@ class Push:
     dead_at: datetime | None = None
     dead_reason: str = ""
     attempts: int = 0
+    last: PushOutcome | None = None
 
     def target(self, enrollment_id: str) -> PushTarget:
         """The push data as services see it."""
@@ -88,6 +91,8 @@ class Push:
             self.dead_at,
             self.dead_reason,
             self.attempts,
+            None if self.dead_at else self.due_at,
+            self.last,
         )
 
 
@@ -101,6 +106,7 @@ class Channel:
 
     record: EnrollmentRecord
     commands: dict[int, Queued] = field(default_factory=dict)
+    answers: dict[str, Answer] = field(default_factory=dict)
     push: Push | None = None
     checked_out: bool = False
     fresh: bool = False

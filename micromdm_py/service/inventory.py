@@ -1,0 +1,164 @@
+"""Devices as administrators look at them: searching, one device, what it told about itself."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+from micromdm_py.errors import MalformedField, MalformedRequest, NotFound
+from micromdm_py.protocol.ids import check_id
+from micromdm_py.protocol.jsonreply import json_reply, rfc3339
+from micromdm_py.protocol.plain import as_json
+from micromdm_py.protocol.plist import loads
+from micromdm_py.service.commands import check_api_id
+from micromdm_py.storage.base import Enrollments, PushBook
+from micromdm_py.storage.records import SEARCHED, Answer, DeviceSearch, EnrollmentRecord, PushTarget
+
+__all__ = ["Inventory", "InventoryStore", "parse_search"]
+
+STATES = {
+    "enrolled": {"enrolled": True},
+    "unenrolled": {"enrolled": False},
+    "blocked": {"blocked": True},
+}
+"""Values of `state` in a search."""
+ENVELOPE = ("CommandUUID", "EnrollmentID", "EnrollmentUserID", "Status", "UDID", "UserID", "UserLongName")
+"""Keys of a report that are not part of the answer."""
+_DATE = re.compile(r"\d{4}-\d\d-\d\d(T.*)?")
+
+
+class InventoryStore(Enrollments, PushBook, Protocol):
+    """What is needed of the store."""
+
+
+class Inventory:
+    """Replies are JSON documents in bytes; ids of the API may be UDIDs, EnrollmentIDs or user channels."""
+
+    def __init__(self, store: InventoryStore) -> None:
+        """Read from `store`."""
+        self._store = store
+
+    def search(self, search: DeviceSearch) -> bytes:
+        """A page of devices. Raises: MalformedField: cursor."""
+        page = self._store.search_devices(search)
+        document: dict[str, object] = {"devices": [_summary(record) for record in page.devices]}
+        if page.next:
+            document["next"] = page.next
+        return json_reply(document)
+
+    def device(self, api_id: str) -> bytes:
+        """Everything known of one enrollment but its secrets. Raises: NotFound, Conflict."""
+        record = self._store.enrollment(check_api_id("udid", api_id))
+        document = _detail(record)
+        push = self._push(record.enrollment_id)
+        if push is not None:
+            document["push"] = _push(push)
+        answers = self._store.answers(record.enrollment_id)
+        if answers:
+            document["inventory"] = {answer.request_type: rfc3339(answer.at) for answer in answers}
+        return json_reply({"device": document})
+
+    def answers(self, api_id: str) -> bytes:
+        """The last answers of one enrollment, as JSON. Raises: NotFound, Conflict."""
+        found = self._store.answers(check_api_id("udid", api_id))
+        return json_reply({"inventory": {answer.request_type: _answer(answer) for answer in found}})
+
+    def _push(self, enrollment_id: str) -> PushTarget | None:
+        try:
+            return self._store.push_target(enrollment_id)
+        except NotFound:
+            return None
+
+
+def parse_search(query: Callable[[str], str | None], limit: int) -> DeviceSearch:
+    """Read a search from the query of a request.
+
+    Args:
+        query: gives the value of a parameter, None when it is absent.
+        limit: how many devices at most.
+    Raises: MalformedField.
+    """
+    starts = {name: value for name in SEARCHED if (value := query(name))}
+    for name, value in starts.items():
+        check_id(name, value)
+    state = query("state")
+    if state and state not in STATES:
+        raise MalformedField("state", f"must be one of {', '.join(STATES)}")
+    before, after = (_time(name, query(name)) for name in ("seen_before", "seen_after"))
+    wanted = STATES.get(state or "", {})
+    return DeviceSearch(
+        starts,
+        wanted.get("enrolled"),
+        wanted.get("blocked"),
+        before,
+        after,
+        query("cursor") or "",
+        limit,
+    )
+
+
+def _time(name: str, text: str | None) -> datetime | None:
+    if not text:
+        return None
+    try:
+        if not _DATE.fullmatch(text):
+            raise ValueError
+        found = datetime.fromisoformat(text)
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise MalformedField(name, "must be an RFC 3339 time or a date") from None
+
+
+def _summary(record: EnrollmentRecord) -> dict[str, object]:
+    shown: dict[str, object] = {"enrollment_id": record.enrollment_id, "id": record.target_id}
+    if record.udid and record.udid != record.enrollment_id:
+        shown["udid"] = record.udid
+    shown |= {name: value for name, value in sorted(record.facts.items()) if value}
+    shown |= {"enrolled": record.enrolled, "blocked": record.blocked}
+    if record.last_seen_at:
+        shown["last_seen_at"] = rfc3339(record.last_seen_at)
+    return shown
+
+
+def _detail(record: EnrollmentRecord) -> dict[str, object]:
+    texts = {
+        "kind": record.kind.value if record.kind else "",
+        "device_id": record.device_id if record.device_id != record.enrollment_id else "",
+        "user_id": record.user_id,
+        "user_short_name": record.user_short_name,
+        "user_long_name": record.user_long_name,
+        "dep_profile_status": record.dep_profile_status,
+        "certificate_fingerprint": record.fingerprint.hex(),
+    }
+    times = {"authenticated_at": record.authenticated_at, "token_update_at": record.token_update_at}
+    return {
+        **_summary(record),
+        **{name: text for name, text in texts.items() if text},
+        **{name: rfc3339(at) for name, at in times.items() if at},
+        "awaiting_configuration": record.awaiting_configuration,
+        "has_unlock_token": bool(record.unlock_token),
+        "has_bootstrap_token": bool(record.bootstrap_token),
+    }
+
+
+def _push(target: PushTarget) -> dict[str, object]:
+    shown: dict[str, object] = {"topic": target.topic}
+    for name, at in {"due_at": target.due_at, "dead_at": target.dead_at}.items():
+        if at is not None:
+            shown[name] = rfc3339(at)
+    if target.dead_reason:
+        shown["dead_reason"] = target.dead_reason
+    if target.last is not None:
+        last = {"at": rfc3339(target.last.at), "accepted": target.last.accepted}
+        texts = {"apns_id": target.last.apns_id, "reason": target.last.reason}
+        shown["last"] = {**last, **{name: text for name, text in texts.items() if text}}
+    return shown
+
+
+def _answer(answer: Answer) -> dict[str, object]:
+    try:
+        report = loads(answer.report)
+    except MalformedRequest:  # was readable when it came; limits may have changed since
+        return {"at": rfc3339(answer.at), "unreadable": True}
+    data = {key: value for key, value in report.items() if key not in ENVELOPE}
+    return {"at": rfc3339(answer.at), "data": as_json(data, secrets=False)}

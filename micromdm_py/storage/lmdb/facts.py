@@ -1,0 +1,81 @@
+"""What devices told about themselves: their facts with an index for searches, and their last answers."""
+
+from micromdm_py.protocol.report import DEVICE_INFORMATION, KEPT_ANSWERS, Report
+from micromdm_py.storage.lmdb.base import Part
+from micromdm_py.storage.lmdb.environment import Txn
+from micromdm_py.storage.lmdb.tables import from_ms, text_key, u64, unu64
+from micromdm_py.storage.records import SEARCHED, Answer, folded
+
+__all__ = ["FactPart", "fact_prefix", "facts_of"]
+
+MAX_VALUE_BYTES = 200
+"""How much of a fact is in the index; searches for more are cut, too, and look at the record."""
+
+
+class FactPart(Part):
+    """What connect and check-in do with facts."""
+
+    def _index_facts(self, txn: Txn, number: int, old: dict[str, str], new: dict[str, str]) -> None:
+        """Keep the indexes in step with facts that are about to change."""
+        before, after = old.get("serial_number", ""), new.get("serial_number", "")
+        if before and before != after:
+            txn.delete(text_key(before, number), db=self._t.serial)
+        if after:
+            txn.put(text_key(after, number), b"", db=self._t.serial)
+        for name in SEARCHED:
+            if old.get(name) != new.get(name):
+                if name in old:
+                    txn.delete(_key(name, old[name], number), db=self._t.fact)
+                if name in new:
+                    txn.put(_key(name, new[name], number), b"", db=self._t.fact)
+
+    def _learn(self, txn: Txn, number: int, request_type: str, report: Report, at_ms: int) -> None:
+        """Keep an answer that tells what a device is like."""
+        if request_type not in KEPT_ANSWERS:
+            return
+        txn.put(u64(number) + request_type.encode(), u64(at_ms) + report.raw, db=self._t.answer)
+        if request_type != DEVICE_INFORMATION or report.enrollment.kind.is_user_channel:
+            return
+        row = self._facts(txn, number)
+        old = facts_of(row)
+        new = {**old, **report.facts}
+        if new != old:
+            self._index_facts(txn, number, old, new)
+            row["facts"] = new
+            self._put_facts(txn, number, row)
+
+    def _forget_answers(self, txn: Txn, number: int) -> None:
+        for request_type in KEPT_ANSWERS:
+            txn.delete(u64(number) + request_type.encode(), db=self._t.answer)
+
+    def answers(self, api_id: str) -> list[Answer]:
+        """See `storage.base.Enrollments`."""
+        found: list[Answer] = []
+        with self._env.read() as txn:
+            _, number = self._known(txn, api_id)
+            cursor = txn.cursor(self._t.answer)
+            more = cursor.set_range(u64(number))
+            while more and (key := cursor.key()).startswith(u64(number)):
+                row = cursor.value()
+                found.append(Answer(key[8:].decode(), from_ms(unu64(row)), row[8:]))
+                more = cursor.next()
+        return found
+
+
+def facts_of(row: dict[str, object]) -> dict[str, str]:
+    """The facts in the JSON row of an enrollment."""
+    facts = row.get("facts")
+    return facts if isinstance(facts, dict) else {}
+
+
+def fact_prefix(name: str, start: str) -> bytes:
+    """How the index keys of a fact begin whose value begins with `start`."""
+    return name.encode() + b"\0" + _folded(start)
+
+
+def _key(name: str, value: str, number: int) -> bytes:
+    return fact_prefix(name, value) + b"\0" + u64(number)
+
+
+def _folded(text: str) -> bytes:
+    return folded(text).encode("utf-8", "replace")[:MAX_VALUE_BYTES]

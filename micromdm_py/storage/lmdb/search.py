@@ -1,0 +1,48 @@
+"""Searching devices."""
+
+from micromdm_py.errors import MalformedField
+from micromdm_py.storage.lmdb.enrollments import EnrollmentPart
+from micromdm_py.storage.lmdb.environment import Cursor, Txn
+from micromdm_py.storage.lmdb.facts import fact_prefix
+from micromdm_py.storage.lmdb.tables import unu64
+from micromdm_py.storage.records import SEARCHED, DevicePage, DeviceSearch, EnrollmentRecord
+
+__all__ = ["SearchPart"]
+
+MAX_LOOKED_AT = 5000
+"""Devices looked at for one page at most: a search that fits few of many is answered in several pages."""
+
+
+class SearchPart(EnrollmentPart):
+    """Implements `storage.base.Enrollments.search_devices`."""
+
+    def search_devices(self, search: DeviceSearch) -> DevicePage:
+        """See `storage.base.Enrollments`."""
+        try:
+            begin = bytes.fromhex(search.cursor)
+        except ValueError:
+            raise MalformedField("cursor", "is not one of this program") from None
+        name = next((name for name in SEARCHED if name in search.starts), None)
+        with self._env.read() as txn:
+            if name is None:
+                return self._found(txn, txn.cursor(self._t.enrollment), b"", begin, search)
+            prefix = fact_prefix(name, search.starts[name])
+            return self._found(txn, txn.cursor(self._t.fact), prefix, begin, search)
+
+    def _found(
+        self, txn: Txn, cursor: Cursor, prefix: bytes, begin: bytes, search: DeviceSearch
+    ) -> DevicePage:
+        """Go along an index whose keys end with the enrollment's number."""
+        found: list[EnrollmentRecord] = []
+        looked_at = 0
+        last = b""
+        more = cursor.set_range(max(prefix, begin + b"\0" if begin else b""))
+        while more and (key := cursor.key()).startswith(prefix):
+            if len(found) == search.limit or looked_at == MAX_LOOKED_AT:
+                return DevicePage(found, last.hex())
+            looked_at, last = looked_at + 1, key
+            record = self._record(txn, unu64(key[-8:]))
+            if search.fits(record):
+                found.append(record)
+            more = cursor.next()
+        return DevicePage(found)
