@@ -175,7 +175,7 @@ def _services(config: Config, store: Store) -> Services:
             identities,
             wants_events=wants_events,
             wants_idle=wants_idle,
-            wake=wake,
+            wake=wake if wants_idle else _nobody_waits,
             now=_now,
             make_uuid=_uuid,
         ),
@@ -215,6 +215,10 @@ def _profile_rule(config: Config) -> ProfileRule:
     static = None if config.use_dynamic_challenge else config.scep_challenge
     one_time = config.use_dynamic_challenge and config.gen_dynamic_challenge
     return ProfileRule(config.server_url.rstrip("/"), certificate, static, one_time)
+
+
+def _nobody_waits() -> None:
+    """What a connect wakes without webhook receivers: those who read the feed look by themselves."""
 
 
 def _rule(config: Config) -> AppRule:

@@ -24,7 +24,7 @@ R = TypeVar("R")
 
 GATHER_S = 0.005
 """How long one request may wait for others to share its commit."""
-WORTH_S = 0.002
+WORTH_S = 0.005
 """Waits shorter than this are not worth a change of the lead."""
 
 _mine = threading.local()

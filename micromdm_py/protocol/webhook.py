@@ -4,13 +4,12 @@ Two spaces of indent, fixed key order, no final newline; ``<``, ``>`` and ``&`` 
 encoder does.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from micromdm_py.protocol.enrollment import EnrollmentRef
-from micromdm_py.protocol.jsonreply import base64_text, escape_json, json_time
+from micromdm_py.protocol.jsonreply import base64_text, indented_json, json_time
 from micromdm_py.protocol.report import Report
 
 __all__ = ["CONNECT_TOPIC", "TEST_TOPIC", "Event", "checkin_event", "connect_event", "server_event", "wants"]
@@ -93,5 +92,4 @@ def _ids(ref: EnrollmentRef) -> dict[str, object]:
 
 def _event(topic: str, key: str, inside: dict[str, object], event_id: str, at: datetime) -> Event:
     document = {"topic": topic, "event_id": event_id, "created_at": json_time(at), key: inside}
-    text = escape_json(json.dumps(document, indent=2, ensure_ascii=False))
-    return Event(topic, event_id, text.encode("utf-8", "replace"))
+    return Event(topic, event_id, indented_json(document).encode("utf-8", "replace"))

@@ -124,7 +124,7 @@ class Turns(Protocol):
     """How threads that write take turns; `micromdm_py.lead` is one."""
 
     def about_to_wait(self, seconds: float) -> None:
-        """Tell that this thread is about to wait for a commit, and for how long probably."""
+        """Tell that this thread is about to wait for the disk, and for how long probably."""
         ...
 
     def pause(self) -> Pause | None:
@@ -221,7 +221,7 @@ class Environment:
             self._env.close()
             raise
         self._turns: Turns = turns or Alone()
-        self._commit_s = 0.0
+        self._sync_s = 0.0  # smoothed
         self._mutex = threading.Lock()
         self._leader = threading.Lock()
         self._waiting: list[_Entry[object]] = []
@@ -293,14 +293,12 @@ class Environment:
 
     def _commit_until(self, entry: _Entry[T]) -> None:
         """Commit what waits until this entry has been committed, by this thread or another one."""
-        self._turns.about_to_wait(self._commit_s)
+        self._turns.about_to_wait(self._sync_s)
         with self._leader:
             while not entry.done:
                 with self._mutex:
                     batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
-                began = time.monotonic()
                 self._run(batch)
-                self._commit_s += (time.monotonic() - began - self._commit_s) / 8
 
     def _run(self, batch: list[_Entry[object]]) -> None:
         """Run a batch in one commit, or one by one when that fails."""
@@ -328,6 +326,8 @@ class Environment:
                     entry.error = fault
             for hook in self._before_commit:
                 hook(txn)
+            began = time.monotonic()
+        self._sync_s += (time.monotonic() - began - self._sync_s) / 8
 
     def next_number(self, txn: Txn, name: bytes) -> int:
         """The next value of a counter in `meta`; counting begins at 1."""
