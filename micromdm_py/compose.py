@@ -1,8 +1,10 @@
 """Putting the server together: the only module that names concrete classes."""
 
 import contextlib
+import os
 import random
 import secrets
+import shutil
 import ssl
 import threading
 import uuid
@@ -21,9 +23,12 @@ from micromdm_py.http.proxy import ProxyHeaders, TrustedProxies
 from micromdm_py.http.request import RequestLog
 from micromdm_py.logs import line_writer
 from micromdm_py.net.apns import ApnsSender
+from micromdm_py.net.backup import fetch_backup
 from micromdm_py.net.ddm import HttpDeclarative
+from micromdm_py.net.tls_context import outgoing_context
 from micromdm_py.net.wakeup import Waker
 from micromdm_py.receivers import show_url
+from micromdm_py.server.lock import lock_store
 from micromdm_py.service.ca import CertificateAuthority, ChallengeRule, create_authority
 from micromdm_py.service.checkin import CheckInService
 from micromdm_py.service.commands import Commands
@@ -44,7 +49,17 @@ from micromdm_py.storage.lmdb.store import LmdbStore, open_store
 from micromdm_py.storage.records import BindingRule
 from micromdm_py.version import VERSION, build_info
 
-__all__ = ["build_app", "existing_store", "prepare", "run_courier", "store_path", "token_service"]
+__all__ = [
+    "build_app",
+    "check_replaceable",
+    "existing_store",
+    "fetch_database",
+    "new_store",
+    "prepare",
+    "run_courier",
+    "store_path",
+    "token_service",
+]
 
 GIB = 1 << 30
 STORE = "micromdm.lmdb"
@@ -85,6 +100,57 @@ def existing_store(config_path: Path) -> Iterator[Store]:
         yield store
     finally:
         store.close()
+
+
+@contextlib.contextmanager
+def new_store(config_path: Path) -> Iterator[Store]:
+    """An empty store that takes its place in the folder only when the block ends without error.
+
+    Until then there is no store, or an empty one. The folder is kept from servers meanwhile.
+
+    Raises: StartupError when a server runs there, or its store is not empty.
+    """
+    _make_folder(config_path)
+    final, building = config_path / STORE, config_path / f"{STORE}.new"
+    lock = lock_store(config_path)
+    try:
+        check_replaceable(config_path)
+        shutil.rmtree(building, ignore_errors=True)  # left over from one that was interrupted
+        store = open_store(building, map_size_bytes=Config().store_size_gib * GIB)
+        try:
+            yield store
+        finally:
+            store.close()
+        if final.exists():
+            shutil.rmtree(final)
+        building.rename(final)
+        folder = os.open(config_path, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+        lock.release()
+
+
+def check_replaceable(config_path: Path) -> None:
+    """Check that a folder has no store, or an empty one. Raises: StartupError."""
+    if (config_path / STORE / "data.mdb").exists():
+        with existing_store(config_path) as store:
+            if not store.is_empty():
+                raise StartupError(
+                    f"{config_path} holds a store that is not empty: move it away, or choose another folder"
+                )
+
+
+def fetch_database(url: str, api_key: str, ca_file: str, target: Path) -> None:
+    """Get the database of a running MicroMDM server into a new file. Raises: StartupError, UpstreamFailed."""
+    try:
+        context = outgoing_context(ca_file)
+    except OSError as fault:
+        raise StartupError(f"-ca-file: {ca_file}: {fault.strerror or fault}") from fault
+    handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        fetch_backup(url, api_key, file, context)
 
 
 def token_service(store: Store) -> Tokens:
@@ -134,11 +200,15 @@ class _App:
 
 
 def _open(config: Config) -> LmdbStore:
-    try:
-        config.config_path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as fault:
-        raise StartupError(f"creating config directory {config.config_path}: {fault.strerror}") from fault
+    _make_folder(config.config_path)
     return open_store(store_path(config), map_size_bytes=config.store_size_gib * GIB, turns=lead)
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as fault:
+        raise StartupError(f"creating config directory {path}: {fault.strerror}") from fault
 
 
 def _services(config: Config, store: Store) -> Services:

@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": "show the server at work with simulated devices",
     "simulate": "run simulated devices against a server",
     "command": "write a command as a property list, for the raw command API",
+    "import-micromdm": "take over the database of a MicroMDM server",
     "tokens": "make, list and revoke tokens for callers of the admin API",
     "audit": "show what callers of the admin API have changed",
     "version": "print the version",
@@ -43,7 +44,8 @@ def usage() -> str:
 
 
 def load_command(name: str) -> "click.Command":
-    """Import the module ``cli/<name>.py``, which holds the click command of that name."""
+    """Import ``cli/<name>.py``, which holds the click command of that name; dashes are underscores there."""
+    name = name.replace("-", "_")
     command: click.Command = getattr(importlib.import_module(f"micromdm_py.cli.{name}"), name)
     return command
 

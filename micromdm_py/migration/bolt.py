@@ -139,6 +139,7 @@ class BoltFile:
                     f"is cut off: {self._size} bytes of {self._meta.high_water * self.page_size} are there"
                 )
             self._seen = bytearray(self._meta.high_water)
+            self._pages_read = 0
         except BaseException:
             os.close(self._file)
             raise
@@ -150,6 +151,10 @@ class BoltFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Close the file."""
+        self.close()
+
+    def close(self) -> None:
         """Close the file, which gives up its lock."""
         os.close(self._file)
 
@@ -180,6 +185,11 @@ class BoltFile:
                     raise self._bad(f"has keys out of order in page {number}")
                 last = element.key
                 yield element
+
+    @property
+    def pages(self) -> tuple[int, int]:
+        """How many pages have been read, and how many there are, more or less."""
+        return self._pages_read, self._meta.high_water
 
     # --- opening ---
 
@@ -244,6 +254,7 @@ class BoltFile:
         if any(self._seen[number:end]):
             raise self._bad(f"is damaged: page {number} is used twice")
         self._seen[number:end] = b"\1" * (end - number)
+        self._pages_read += end - number
         if overflow:
             page += self._read((number + 1) * meta.page_size, overflow * meta.page_size)
             if len(page) < (1 + overflow) * meta.page_size:

@@ -16,23 +16,7 @@ from hypothesis import strategies as st
 from micromdm_py.errors import BadDatabase
 from micromdm_py.migration.bolt import PAGE_SIZES, BoltFile, Bucket, fnv1a
 from micromdm_py.migration.bolt_writer import BoltWriter
-from tests.migration.samples import SAMPLE, expected
-
-Buckets = dict[bytes, dict[bytes, bytes | Bucket]]
-
-
-def read(path: Path) -> Buckets:
-    with BoltFile(path) as file:
-        return {name: dict(file.rows(bucket)) for name, bucket in file.buckets()}
-
-
-def written(buckets: dict[bytes, dict[bytes, bytes]], page_size: int = 4096) -> bytes:
-    out = io.BytesIO()
-    writer = BoltWriter(out, page_size)
-    for name, rows in buckets.items():
-        writer.bucket(name, sorted(rows.items()))
-    writer.finish()
-    return out.getvalue()
+from tests.migration.samples import SAMPLE, damage, expected, read, written
 
 
 @pytest.fixture
@@ -40,15 +24,6 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "micromdm.db"
     path.write_bytes(SAMPLE.read_bytes())
     return path
-
-
-def damage(path: Path, at: int, data: bytes, *, seal: bool = False) -> None:
-    """Overwrite bytes; `seal`: set the checksums of both meta pages right again."""
-    content = bytearray(path.read_bytes())
-    content[at : at + len(data)] = data
-    for page in (0, 4096) if seal else ():
-        content[page + 72 : page + 80] = struct.pack("<Q", fnv1a(bytes(content[page + 16 : page + 72])))
-    path.write_bytes(content)
 
 
 def test_every_value_of_the_sample_is_read() -> None:

@@ -1,0 +1,129 @@
+"""Keys and certificates of MicroMDM's database: the SCEP authority and its work, the push certificate."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_der_private_key,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import NameOID
+
+from micromdm_py.errors import BadDatabase, MalformedRequest
+from micromdm_py.migration.messages import OldServerConfig
+from micromdm_py.migration.report import Report
+from micromdm_py.migration.source import OldDatabase
+from micromdm_py.protocol.certificates import load_certificate
+from micromdm_py.storage.records import PushCertificate
+from micromdm_py.storage.transfer import MovedAuthority, MovedCertificate, MovedChallenge
+
+__all__ = ["Certificates", "push_certificate"]
+
+DEPOT, CHALLENGES, CONFIG = "scep_certificates", "scep_challenges", "mdm.ServerConfig"
+FIRST_SERIAL = 2
+_ERRORS = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion)
+
+
+class Certificates:
+    """The SCEP depot.
+
+    Attributes:
+        issued: SHA-256 of every certificate that was issued.
+    """
+
+    def __init__(self, old: OldDatabase, report: Report) -> None:
+        """Read from an open database."""
+        self._old, self._report = old, report
+        self.issued: set[bytes] = set()
+
+    def moved(self) -> Iterator[MovedAuthority | MovedCertificate | MovedChallenge]:
+        """The authority, its certificates and the challenges.
+
+        Raises: BadDatabase for an authority that cannot go on.
+        """
+        about = self._old.about(DEPOT)
+        special: dict[bytes, bytes] = {}
+        highest = FIRST_SERIAL - 1
+        for key, value in self._old.rows(DEPOT):
+            if key in (b"ca_key", b"ca_certificate", b"serial"):
+                special[key] = value
+                continue
+            try:
+                found = load_certificate(value)
+            except MalformedRequest as fault:
+                about.lose(key, str(fault))
+                continue
+            about.imported += 1
+            highest = max(highest, found.serial)
+            self.issued.add(bytes.fromhex(found.fingerprint))
+            yield MovedCertificate(value, found.serial, found.common_name, found.not_before)
+        if special:
+            yield self._authority(special, highest)
+            about.imported += len(special)
+        else:
+            self._report.warnings.append("there is no SCEP authority: a new one will be made")
+        for name, _ in self._old.rows(CHALLENGES):
+            with self._old.counted(CHALLENGES, ""):
+                yield MovedChallenge(name.decode())
+
+    def _authority(self, special: dict[bytes, bytes], highest: int) -> MovedAuthority:
+        try:
+            key = load_der_private_key(special[b"ca_key"], None)
+            certificate = x509.load_der_x509_certificate(special[b"ca_certificate"])
+            fits = _spki(key.public_key()) == _spki(certificate.public_key())
+        except KeyError as fault:
+            name = fault.args[0].decode()
+            raise BadDatabase(f"{DEPOT} has no {name}: devices could not be enrolled any more") from None
+        except _ERRORS as fault:
+            raise BadDatabase(f"{DEPOT}: the SCEP authority cannot be read: {fault}") from None
+        if not fits:
+            raise BadDatabase(f"{DEPOT}: ca_key does not belong to ca_certificate")
+        serial = int.from_bytes(special.get(b"serial", b""), "big") or FIRST_SERIAL
+        if serial <= highest:
+            self._report.warnings.append(
+                f"the next serial number was to be {serial}, but {highest} is used: it will be {highest + 1}"
+            )
+            serial = highest + 1
+        if serial >= 1 << 63:
+            raise BadDatabase(f"{DEPOT}: the next serial number is absurd")
+        pkcs8 = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+        return MovedAuthority(special[b"ca_certificate"], pkcs8, serial)
+
+
+def push_certificate(old: OldDatabase, report: Report, now: datetime) -> PushCertificate | None:
+    """The push certificate with its key, None when there is none or it cannot be used."""
+    found = None
+    for key, config in old.messages(CONFIG, OldServerConfig):
+        with old.counted(CONFIG, key):
+            found = _pair(config, report, now)
+    return found
+
+
+def _pair(config: OldServerConfig, report: Report, now: datetime) -> PushCertificate:
+    try:
+        certificate = x509.load_pem_x509_certificate(config.push_certificate)
+        key = load_pem_private_key(config.push_certificate_key, None)
+        fits = _spki(key.public_key()) == _spki(certificate.public_key())
+        names = certificate.subject.get_attributes_for_oid(NameOID.USER_ID)
+        ends = certificate.not_valid_after_utc
+    except _ERRORS:
+        raise ValueError("the push certificate or its key cannot be read") from None
+    if not fits:
+        raise ValueError("the push key does not belong to the push certificate")
+    topic = str(names[0].value) if names else ""
+    if not topic:
+        raise ValueError("the push certificate has no topic (UID of its subject)")
+    if ends < now:
+        report.warnings.append(f"the push certificate has ended on {ends:%Y-%m-%d}: renew it")
+    return PushCertificate(topic, config.push_certificate, config.push_certificate_key, now)
+
+
+def _spki(key: PublicKeyTypes) -> bytes:
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
