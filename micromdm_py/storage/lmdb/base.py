@@ -2,7 +2,7 @@
 
 import json
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from micromdm_py.errors import Conflict, IdentityMismatch, MalformedField, NotFound
@@ -31,9 +31,16 @@ SEEN_FLUSH_S = 5.0
 
 @dataclass(slots=True)
 class Binding:
-    """What has to be written so that an identity may act: (id, kind, number or None, contact) for each id."""
+    """What a check of all ids of a message has found.
 
-    rows: list[tuple[str, int, int | None, Contact]]
+    Attributes:
+        rows: what has to be written so that the identity may act: (id, kind, number or None, contact).
+        known: number (None: never mentioned) and contact of every id.
+        rebound: whether one of the rows takes an id from another certificate.
+    """
+
+    rows: list[tuple[str, int, int | None, Contact]] = field(default_factory=list)
+    known: dict[str, tuple[int | None, Contact]] = field(default_factory=dict)
     rebound: bool = False
 
 
@@ -111,6 +118,10 @@ class Part:
         row = txn.get(u64(number) + CONTACT, db=self._t.own)
         return Contact.decode(row) if row else Contact()
 
+    def _find_contact(self, txn: Txn, enrollment_id: str) -> tuple[int | None, Contact]:
+        number = self._number(txn, enrollment_id)
+        return number, self._contact(txn, number) if number is not None else Contact()
+
     def _put_contact(self, txn: Txn, number: int, contact: Contact) -> None:
         txn.put(u64(number) + CONTACT, contact.encode(), db=self._t.own)
 
@@ -179,12 +190,10 @@ class Part:
 
         Raises: IdentityMismatch.
         """
-        binding = Binding([])
-        own = {self._number(txn, name) for name, _ in ref.bound_ids}
+        binding = Binding()
         for name, kind in ref.bound_ids:
             code = KINDS.index(kind)
-            number = self._number(txn, name)
-            contact = self._contact(txn, number) if number is not None else Contact()
+            number, contact = binding.known[name] = self._find_contact(txn, name)
             bound = contact.fingerprint
             if bound == identity.fingerprint:
                 if contact.kind:
@@ -201,12 +210,13 @@ class Part:
                         f"{name} is bound to another certificate and may not be bound again"
                     )
                 binding.rebound = True
-            if identity.rule.exclusive and self._bound_elsewhere(txn, identity.fingerprint, own):
+            if identity.rule.exclusive and self._bound_elsewhere(txn, identity.fingerprint, ref):
                 raise IdentityMismatch(f"the certificate of {name} is bound to another enrollment")
             binding.rows.append((name, code, number, contact))
         return binding
 
-    def _bound_elsewhere(self, txn: Txn, fingerprint: bytes, own: set[int | None]) -> bool:
+    def _bound_elsewhere(self, txn: Txn, fingerprint: bytes, ref: EnrollmentRef) -> bool:
+        own = {self._number(txn, name) for name, _ in ref.bound_ids}
         cursor = txn.cursor(self._t.fingerprint)
         more = cursor.set_range(fingerprint)
         while more and (key := cursor.key()).startswith(fingerprint):

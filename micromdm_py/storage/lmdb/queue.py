@@ -14,13 +14,13 @@ from micromdm_py.protocol.enrollment import EnrollmentRef
 from micromdm_py.protocol.lifecycle import OPEN_STATES, CommandState, after_report
 from micromdm_py.protocol.report import FINAL, Report, Status
 from micromdm_py.protocol.webhook import Event
-from micromdm_py.storage.lmdb.base import SeenTimes
+from micromdm_py.storage.lmdb.base import Binding, SeenTimes
 from micromdm_py.storage.lmdb.commands import Command, Commands
 from micromdm_py.storage.lmdb.environment import Environment, Txn
 from micromdm_py.storage.lmdb.facts import FactPart
 from micromdm_py.storage.lmdb.outbox import append_event
 from micromdm_py.storage.lmdb.pushbook import schedule_after_enqueue
-from micromdm_py.storage.lmdb.tables import BLOCKED, QUEUE, Contact, ms, u64, unu64
+from micromdm_py.storage.lmdb.tables import BLOCKED, KINDS, QUEUE, Contact, ms, u64, unu64
 from micromdm_py.storage.records import (
     CommandRecord,
     Enqueued,
@@ -134,21 +134,21 @@ class QueuePart(FactPart):
             return False
         ref = report.enrollment
         with self._env.read() as txn:
-            if self._check_binding(txn, ref, identity).rows:
+            binding = self._check_binding(txn, ref, identity)
+            if binding.rows:
                 return False
-            number = self._number(txn, ref.enrollment_id)
-            if number is None or not self._contact(txn, number).kind:
-                return False
-            self._check_block(txn, ref, number)
-            if self._head(txn, number) is not None:
+            number, contact = self._check_block(txn, ref, binding)
+            if number is None or not contact.kind or self._head(txn, number) is not None:
                 return False
         self._seen.note(number, ms(at))
         return True
 
-    def _check_block(self, txn: Txn, ref: EnrollmentRef, number: int | None) -> None:
-        for one in {number, *(self._number(txn, name) for name, _ in ref.bound_ids)}:
-            if one is not None and self._contact(txn, one).has(BLOCKED):
-                raise Unenroll(f"{ref.device_id} is blocked")
+    def _check_block(self, txn: Txn, ref: EnrollmentRef, binding: Binding) -> tuple[int | None, Contact]:
+        """Number and contact of the channel a message speaks for, if none of its ids is blocked."""
+        number, contact = binding.known.get(ref.enrollment_id) or self._find_contact(txn, ref.enrollment_id)
+        if contact.has(BLOCKED) or any(one.has(BLOCKED) for _, one in binding.known.values()):
+            raise Unenroll(f"{ref.device_id} is blocked")
+        return number, contact
 
     def record_report(
         self, report: Report, identity: Identity, event: Event | None, *, at: datetime
@@ -161,9 +161,10 @@ class QueuePart(FactPart):
     ) -> Served:
         ref = report.enrollment
         binding = self._check_binding(txn, ref, identity)
-        self._check_block(txn, ref, self._number(txn, ref.enrollment_id))
-        self._bind(txn, binding, identity, at_ms)
-        number, contact = self._channel(txn, ref, at_ms)
+        number, contact = self._check_block(txn, ref, binding)
+        if binding.rows or number is None or contact.kind != KINDS.index(ref.kind):
+            self._bind(txn, binding, identity, at_ms)
+            number, contact = self._channel(txn, ref, at_ms)
         if event is not None:
             append_event(self._env, txn, ref.enrollment_id, event, at_ms)
         if report.command_uuid and report.status is not Status.IDLE:
