@@ -56,7 +56,7 @@ def import_micromdm(ctx: click.Context, /, **values: str | Path | bool) -> int:
             else:
                 with new_store(target) as store:
                     store.load(pieces, at=now)
-                report.written = True
+                report.done = "imported"
     click.echo(report.as_json() if values["report"] == "json" else report.as_text())
     return 0 if report.lossless else 1
 

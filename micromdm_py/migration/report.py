@@ -50,7 +50,8 @@ class Report:
         buckets: by name, in the order in which they were read.
         warnings: what an administrator should know; nothing is lost by it.
         unknown_fields: fields of messages that this program does not know, and how often.
-        written: whether a store was filled (a dry run fills none).
+        enrollments, commands: how many there are of each kind, and in each state.
+        done: what has been done in the end.
     """
 
     source: str
@@ -59,7 +60,7 @@ class Report:
     unknown_fields: Counter[str] = field(default_factory=Counter)
     enrollments: Counter[str] = field(default_factory=Counter)
     commands: Counter[str] = field(default_factory=Counter)
-    written: bool = False
+    done: str = "nothing was written (dry run)"
 
     def bucket(self, name: str, *, secret: bool = False) -> BucketReport:
         """The report of one bucket, begun at first mention."""
@@ -85,7 +86,7 @@ class Report:
         }
         document = {
             "source": self.source,
-            "written": self.written,
+            "done": self.done,
             "lossless": self.lossless,
             "buckets": buckets,
             "enrollments": dict(self.enrollments),
@@ -116,5 +117,4 @@ class Report:
         for name, count in self.unknown_fields.items():
             yield f"lost: unknown field {name}, {count} times"
         yield from (f"warning: {line}" for line in self.warnings)
-        done = "imported" if self.written else "nothing was written (dry run)"
-        yield f"{self.source}: {done}; " + ("nothing is lost" if self.lossless else "SOMETHING IS LOST")
+        yield f"{self.source}: {self.done}; " + ("nothing is lost" if self.lossless else "SOMETHING IS LOST")
