@@ -19,6 +19,7 @@
     ├── Busy                      no room for another outgoing call now (503, Retry-After)
     ├── NotConfigured             a needed certificate or token has not been stored yet (503)
     ├── UpstreamFailed            APNs or another service refused or did not answer (502)
+    │   └── UpstreamBusy          the service asks to be left alone for a while (503, Retry-After)
     ├── StorageUnavailable        disk or map full, store not writable (503)
     ├── BadDatabase               the database of another server cannot be read, or not be taken over
     └── StartupError              the program cannot start; one line, exit code of its own
@@ -45,6 +46,7 @@ __all__ = [
     "TooLarge",
     "Unauthenticated",
     "Unenroll",
+    "UpstreamBusy",
     "UpstreamFailed",
     "UserChannelDeclined",
 ]
@@ -122,6 +124,19 @@ class NotConfigured(MdmError):
 
 class UpstreamFailed(MdmError):
     """A service outside refused the call or did not answer."""
+
+
+class UpstreamBusy(UpstreamFailed):
+    """A service outside asks to be left alone for a while.
+
+    Attributes:
+        retry_after_s: for how long, in seconds; 0 when it does not say.
+    """
+
+    def __init__(self, message: str, retry_after_s: int = 0) -> None:
+        """Keep the text and the wait."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class StorageUnavailable(MdmError):

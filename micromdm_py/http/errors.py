@@ -20,6 +20,7 @@ API = {
     e.Conflict: 409,
     e.TooLarge: 413,
     e.UpstreamFailed: 502,
+    e.UpstreamBusy: 503,
     e.Busy: 503,
     e.NotConfigured: 503,
     e.StorageUnavailable: 503,
@@ -66,7 +67,7 @@ def _mdm_error(req: falcon.Request, resp: falcon.Response, error: Exception, _pa
         status = 500
     _answer(resp, status, b"")
     if status == 503:
-        resp.set_header("Retry-After", RETRY_AFTER_S)
+        resp.set_header("Retry-After", str(getattr(error, "retry_after_s", 0) or RETRY_AFTER_S))
     if device or status >= 500:
         logger.warning("%s %s refused: %s: %s", req.method, path, type(error).__name__, error)
     if device:

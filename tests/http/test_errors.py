@@ -23,6 +23,7 @@ API = {
     "TokenDead": 409,
     "TooLarge": 413,
     "UpstreamFailed": 502,
+    "UpstreamBusy": 503,
     "Busy": 503,
     "NotConfigured": 503,
     "StorageUnavailable": 503,
@@ -114,3 +115,8 @@ def test_an_api_error_of_ours_is_logged_and_a_caller_s_is_not(caplog: pytest.Log
     answer("/v1/x", errors.NotFound("no such thing"))
     assert "disk full" in caplog.text
     assert "no such thing" not in caplog.text
+
+
+def test_the_wait_that_a_service_outside_asks_for_is_passed_on() -> None:
+    assert answer("/v1/x", errors.UpstreamBusy(TEXT, 77)).headers["retry-after"] == "77"
+    assert answer("/v1/x", errors.UpstreamBusy(TEXT)).headers["retry-after"] == "5"

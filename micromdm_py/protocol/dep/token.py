@@ -1,0 +1,125 @@
+"""Server tokens: the credentials of one server in Apple's portal, and the encrypted file they come in.
+
+The portal encrypts for the certificate that was uploaded there and gives an S/MIME file: MIME headers, then
+base64 of CMS enveloped-data; inside are MIME headers again and JSON between two marks.
+"""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from micromdm_py.errors import MalformedField, MalformedRequest
+from micromdm_py.protocol.certificates import Certificate
+from micromdm_py.protocol.enveloped import decrypt
+
+__all__ = ["MAX_TOKEN_FILE_BYTES", "DepToken", "open_token_file", "parse_token", "read_time"]
+
+MAX_TOKEN_FILE_BYTES = 1 << 18
+FIELD = "p7m_content"
+
+_BEGIN, _END = b"-----BEGIN MESSAGE-----", b"-----END MESSAGE-----"
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+
+
+@dataclass(frozen=True, slots=True)
+class DepToken:
+    """The credentials of a server.
+
+    Attributes:
+        consumer_key: who the server is; it stays when the token is renewed.
+        consumer_secret, access_token, access_secret: what calls are signed with.
+        expires_at: Apple gives a token one year; None when unknown.
+    """
+
+    consumer_key: str
+    consumer_secret: str = field(repr=False)
+    access_token: str = field(repr=False)
+    access_secret: str = field(repr=False)
+    expires_at: datetime | None
+
+
+def open_token_file(content: bytes, keys: Iterable[tuple[rsa.RSAPrivateKey, Certificate]]) -> DepToken:
+    """Open the portal's token file.
+
+    Args:
+        content: the S/MIME file (.p7m).
+        keys: our key pairs, each with the certificate that may have been uploaded.
+    Raises: MalformedField for `p7m_content`.
+    """
+    if len(content) > MAX_TOKEN_FILE_BYTES:
+        raise MalformedField(FIELD, f"is larger than {MAX_TOKEN_FILE_BYTES} bytes")
+    envelope = _envelope(content)
+    reason = "there is no key pair"
+    for key, certificate in keys:
+        try:
+            return parse_token(_message(decrypt(envelope, key, certificate).content))
+        except MalformedField:
+            raise
+        except MalformedRequest as fault:
+            reason = str(fault)
+    raise MalformedField(FIELD, f"is not a token file for this server's public key: {reason}")
+
+
+def parse_token(document: bytes) -> DepToken:
+    """Read a token's JSON. Raises: MalformedField."""
+    try:
+        found = json.loads(document)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise MalformedField(FIELD, "holds no token")
+    names = ("consumer_key", "consumer_secret", "access_token", "access_secret")
+    values = [found.get(name) for name in names]
+    for name, value in zip(names, values, strict=True):
+        if not isinstance(value, str) or not value or not value.isprintable() or len(value) > 300:
+            raise MalformedField(FIELD, f"holds a token without {name}")
+    expiry = found.get("access_token_expiry")
+    key, secret, access, access_secret = map(str, values)
+    return DepToken(
+        key, secret, access, access_secret, read_time(expiry) if isinstance(expiry, str) else None
+    )
+
+
+def read_time(text: str) -> datetime | None:
+    """An RFC 3339 time as aware UTC, None when it is none or Go's unset time."""
+    if not _TIME.fullmatch(text):
+        return None
+    whole, _, fraction = text.partition(".")
+    try:
+        # Python 3.11 reads no more than six digits of a second.
+        digits = re.match(r"\d*", fraction)
+        micros = (digits[0] if digits else "")[:6]
+        rest = fraction[len(digits[0]) :] if digits else ""
+        at = datetime.fromisoformat(f"{whole}.{micros:0<6}{rest}" if fraction else whole)
+        at = at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return None if at.year == 1 else at
+
+
+def _envelope(content: bytes) -> bytes:
+    """The CMS message in an S/MIME file, which may also come without its headers or as plain DER."""
+    if content[:1] == b"\x30":
+        return content
+    text = content.replace(b"\r\n", b"\n")
+    head, mark, rest = text.partition(b"\n\n")
+    packed = rest if mark and b":" in head else text
+    try:
+        return base64.b64decode(b"".join(packed.split()), validate=True)
+    except binascii.Error:
+        raise MalformedField(FIELD, "is not an S/MIME file") from None
+
+
+def _message(content: bytes) -> bytes:
+    """The JSON between the two marks; line breaks inside it count for nothing."""
+    _, begin, rest = content.partition(_BEGIN)
+    inside, end, _ = rest.partition(_END)
+    if not begin or not end:
+        raise MalformedField(FIELD, "holds no message")
+    return b"".join(inside.splitlines())
