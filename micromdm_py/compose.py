@@ -41,7 +41,9 @@ from micromdm_py.service.identity import AcceptanceRule, Identities
 from micromdm_py.service.inventory import Inventory
 from micromdm_py.service.push import PushNow
 from micromdm_py.service.push_certificate import PushCertificates
+from micromdm_py.service.sessions import Sessions
 from micromdm_py.service.tokens import Tokens
+from micromdm_py.service.views import Views
 from micromdm_py.service.waiting import LongPolls
 from micromdm_py.service.webhooks import Webhooks
 from micromdm_py.storage.base import Store
@@ -255,6 +257,10 @@ def _services(config: Config, store: Store) -> Services:
         commands=Commands(store, strict=config.strict_commands, wake=wake, now=_now, make_uuid=_uuid),
         devices=Devices(store, _now),
         inventory=Inventory(store),
+        views=Views(store, now=_now, show_url=show_url),
+        sessions=Sessions(
+            store, token_service(store), config.api_key, now=_now, make_secret=secrets.token_urlsafe
+        ),
         push=lead.waiting(
             PushNow(
                 store,
@@ -301,6 +307,7 @@ def _rule(config: Config) -> AppRule:
         build=build_info(),
         signature_skew=timedelta(seconds=config.device_signature_skew),
         debug=config.http_debug,
+        pages=config.admin,
     )
 
 

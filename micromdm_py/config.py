@@ -98,6 +98,7 @@ class Config:
     # Administration
     api_key: str = setting("", "password of the admin API; without one it is off", secret=True)
     api_key_file: str = setting("", "file that holds the API key")
+    admin: bool = setting(True, "answer /admin with pages for administrators")
     audit_retention_days: int = setting(
         365, "how long the audit log is kept; 0 is for ever", unit="days", between=(0, _CENTURY_DAYS)
     )

@@ -42,6 +42,7 @@ MICROMDM = [
     ("-validate-scep-issuer", "MICROMDM_VALIDATE_SCEP_ISSUER", False),
 ]
 OWN = {
+    "-admin": True,
     "-allow-rebind": True,
     "-audit-retention-days": 365,
     "-api-key-file": "",

@@ -71,6 +71,7 @@ FREE = {"compose", "courier", "wsgi"}  # they put the parts together
 OUTSIDE = {  # dependency -> the layers that may know it
     "certifi": {"net"},
     "click": {"cli"},
+    "jinja2": {"http"},
     "cryptography": {
         "protocol",
         "migration",

@@ -7,6 +7,8 @@ from typing import Any
 
 import falcon
 
+from micromdm_py.http.admin.pages import DevicePage, DevicesPage, EventsPage, OverviewPage, StyleResource
+from micromdm_py.http.admin.visit import LoginResource, LogoutResource
 from micromdm_py.http.audit import AuditResource, AuditTrail
 from micromdm_py.http.auth import Access
 from micromdm_py.http.challenge import ChallengeResource
@@ -49,7 +51,9 @@ from micromdm_py.service.enroll import Challenges, Enroll
 from micromdm_py.service.feed import Feed
 from micromdm_py.service.inventory import Inventory
 from micromdm_py.service.push_certificate import PushCertificates
+from micromdm_py.service.sessions import Sessions
 from micromdm_py.service.tokens import Tokens
+from micromdm_py.service.views import Views
 from micromdm_py.service.webhooks import Webhooks
 from micromdm_py.storage.base import AuditLog, Quarantine
 
@@ -76,6 +80,8 @@ class Services:
     audit_log: AuditLog
     quarantine: Quarantine
     feed: Feed | None
+    views: Views
+    sessions: Sessions
     webhooks: Webhooks
     now: Callable[[], datetime]
     client_certificates: ClientCertificates
@@ -95,6 +101,7 @@ class AppRule:
         build: what `/version` tells.
         signature_skew: how far signingTime may lie outside a certificate's validity.
         debug: outline every request in the log.
+        pages: there are pages for administrators.
     """
 
     api_key: str
@@ -105,6 +112,7 @@ class AppRule:
     build: Mapping[str, str]
     signature_skew: timedelta = timedelta(0)
     debug: bool = False
+    pages: bool = True
 
 
 def create_app(services: Services, rule: AppRule, log: RequestLog) -> App:
@@ -123,6 +131,8 @@ def create_app(services: Services, rule: AppRule, log: RequestLog) -> App:
     register_errors(app)
     _device_routes(app, services, rule)
     _admin_routes(app, services, rule)
+    if rule.pages:
+        _pages(app, services)
     return app
 
 
@@ -137,6 +147,17 @@ def _device_routes(app: App, services: Services, rule: AppRule) -> None:
     app.add_route("/version", VersionResource(rule.build))
     if rule.homepage:
         app.add_route("/", HomeResource())
+
+
+def _pages(app: App, services: Services) -> None:
+    what = services.views, services.sessions, services.now
+    app.add_route("/admin", OverviewPage(*what))
+    app.add_route("/admin/devices", DevicesPage(*what))
+    app.add_route("/admin/devices/{id:segment}", DevicePage(*what))
+    app.add_route("/admin/events", EventsPage(*what))
+    app.add_route("/admin/login", LoginResource(services.sessions))
+    app.add_route("/admin/logout", LogoutResource(services.sessions))
+    app.add_route("/admin/style.css", StyleResource())
 
 
 def _admin_routes(app: App, services: Services, rule: AppRule) -> None:

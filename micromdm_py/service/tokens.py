@@ -108,6 +108,13 @@ class Tokens:
         try:
             # Looked up by hash: how long that takes says nothing of the secret.
             name = self._shelf.document(_HASH, _digest(secret)).decode()
+        except NotFound:
+            raise Unauthenticated("Invalid Token") from None
+        return self.named(name)
+
+    def named(self, name: str) -> Caller:
+        """Who has the token of a name, while it is good. Raises: Unauthenticated."""
+        try:
             token = _decode(name, self._shelf.document(_KIND, name))
         except NotFound:
             raise Unauthenticated("Invalid Token") from None

@@ -37,6 +37,7 @@ from micromdm_py.storage.records import (
     DuePush,
     Enqueued,
     EnrollmentRecord,
+    Fleet,
     HeldEvent,
     Identity,
     NewEntry,
@@ -194,6 +195,10 @@ class Enrollments(Protocol):
 
     def search_devices(self, search: DeviceSearch) -> DevicePage:
         """Devices that fit a search, by an index where it names a fact. Raises: MalformedField: cursor."""
+        ...
+
+    def fleet(self, *, since: datetime) -> Fleet:
+        """Figures of all device records; looks at every one of them, some microseconds each."""
         ...
 
     def answers(self, api_id: str) -> list[Answer]:

@@ -19,6 +19,7 @@ __all__ = [
     "DuePush",
     "Enqueued",
     "EnrollmentRecord",
+    "Fleet",
     "HeldEvent",
     "Identity",
     "NewEntry",
@@ -206,6 +207,26 @@ class DevicePage:
 
     devices: list[EnrollmentRecord]
     next: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Figures of all device records.
+
+    Attributes:
+        devices: how many there are.
+        enrolled, blocked: how many of them are.
+        seen: how many have been in contact since the time asked for.
+        waiting: how many have commands waiting.
+        unreachable: how many have a push token that APNs refuses.
+    """
+
+    devices: int = 0
+    enrolled: int = 0
+    blocked: int = 0
+    seen: int = 0
+    waiting: int = 0
+    unreachable: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,9 @@ from micromdm_py.service.feed import Feed
 from micromdm_py.service.identity import AcceptanceRule, Identities
 from micromdm_py.service.inventory import Inventory
 from micromdm_py.service.push_certificate import PushCertificates
+from micromdm_py.service.sessions import Sessions
 from micromdm_py.service.tokens import Tokens
+from micromdm_py.service.views import Views
 from micromdm_py.service.waiting import LongPolls
 from micromdm_py.service.webhooks import Webhooks
 from micromdm_py.storage.base import Store
@@ -91,11 +93,17 @@ class Bench:
         self.clock, self.push, self.lines = Clock(), Push(), list[str]()
         self._names = map("request-{}".format, itertools.count(1))
         log = RequestLog(self._names.__next__, self.lines.append)
-        self._app = create_app(self._services(), replace(rule, **changes), log)  # type: ignore[arg-type]  # fields
+        rule = replace(rule, **changes)  # type: ignore[arg-type]  # fields
+        self._app = create_app(self._services(rule.api_key), rule, log)
 
-    def _services(self) -> Services:
+    def _services(self, api_key: str) -> Services:
         store, now = self.store, self.clock
         numbers = itertools.count(1)
+
+        def make_secret(size: int) -> str:
+            return f"{next(numbers):0{size}}"
+
+        tokens = Tokens(store, now=now, make_secret=make_secret)
         make_uuid = map("uuid-{}".format, itertools.count(1)).__next__
         authority = CertificateAuthority(
             store, ChallengeRule(), validity_days=365, now=now, random_bytes=bytes
@@ -119,7 +127,9 @@ class Bench:
             inventory=Inventory(store),
             push=self.push,
             push_certificates=PushCertificates(store, store, wake=_nothing, now=now),
-            tokens=Tokens(store, now=now, make_secret=lambda size: f"{next(numbers):0{size}}"),
+            tokens=tokens,
+            views=Views(store, now=now, show_url=show_url),
+            sessions=Sessions(store, tokens, api_key, now=now, make_secret=make_secret),
             audit_log=store,
             quarantine=store,
             feed=Feed(store, LongPolls(2, pause=self.clock.move, clock=lambda: now().timestamp())),
@@ -154,6 +164,9 @@ class Bench:
         if key is not None:
             environ["HTTP_AUTHORIZATION"] = key
         for name, value in headers.items():
+            if name == "scheme":
+                environ["wsgi.url_scheme"] = value
+                continue
             environ["CONTENT_TYPE" if name == "content_type" else f"HTTP_{name.upper()}"] = value
         return self._send(environ)
 

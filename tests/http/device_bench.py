@@ -82,7 +82,7 @@ class DeviceBench(Bench):
         super().__init__(store, **changes)
         store.receiver("https://hook.example.com")
 
-    def _services(self) -> Services:
+    def _services(self, api_key: str) -> Services:
         store, now = self.store, self.clock
         names = map("event-{}".format, itertools.count(1))
         authority = CertificateAuthority(
@@ -98,7 +98,7 @@ class DeviceBench(Bench):
         challenges = Challenges(store, random_bytes=random_bytes(), now=now)
         uuids = map("uuid-{}".format, itertools.count(1)).__next__
         return replace(
-            super()._services(),
+            super()._services(api_key),
             checkin=CheckInService(store, identities, self._manage, **told),
             connect=Connect(store, identities, wants_idle=True, **told),
             authority=authority,

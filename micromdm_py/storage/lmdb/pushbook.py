@@ -25,7 +25,15 @@ from micromdm_py.storage.lmdb.tables import (
 )
 from micromdm_py.storage.records import DuePush, PushCertificate, PushOutcome, PushTarget
 
-__all__ = ["PushPart", "drop_push", "push_data", "push_topic", "schedule_after_enqueue", "store_push_data"]
+__all__ = [
+    "PushPart",
+    "drop_push",
+    "has_dead_token",
+    "push_data",
+    "push_topic",
+    "schedule_after_enqueue",
+    "store_push_data",
+]
 
 NEVER = (1 << 64) - 1
 MARKED_AT_ONCE = 1000
@@ -99,6 +107,12 @@ def push_topic(tables: Tables, txn: Txn, number: int) -> str:
     """Topic of an enrollment's push data, "" when it has none."""
     row = txn.get(u64(number), db=tables.push)
     return str(json.loads(row[8:])["topic"]) if row else ""
+
+
+def has_dead_token(tables: Tables, txn: Txn, number: int) -> bool:
+    """Whether APNs has refused the push token of an enrollment for good."""
+    row = txn.get(u64(number), db=tables.push)
+    return row is not None and unu64(row) == NEVER
 
 
 class PushPart(Part):

@@ -1,11 +1,14 @@
-"""Searching devices."""
+"""Searching and counting devices."""
+
+from datetime import datetime
 
 from micromdm_py.errors import MalformedField
 from micromdm_py.storage.lmdb.enrollments import EnrollmentPart
 from micromdm_py.storage.lmdb.environment import Cursor, Txn
 from micromdm_py.storage.lmdb.facts import fact_prefix
-from micromdm_py.storage.lmdb.tables import unu64
-from micromdm_py.storage.records import SEARCHED, DevicePage, DeviceSearch, EnrollmentRecord
+from micromdm_py.storage.lmdb.pushbook import has_dead_token
+from micromdm_py.storage.lmdb.tables import BLOCKED, ENROLLED, LISTED, ms, unu64
+from micromdm_py.storage.records import SEARCHED, DevicePage, DeviceSearch, EnrollmentRecord, Fleet
 
 __all__ = ["SearchPart"]
 
@@ -28,6 +31,22 @@ class SearchPart(EnrollmentPart):
                 return self._found(txn, txn.cursor(self._t.enrollment), b"", begin, search)
             prefix = fact_prefix(name, search.starts[name])
             return self._found(txn, txn.cursor(self._t.fact), prefix, begin, search)
+
+    def fleet(self, *, since: datetime) -> Fleet:
+        """See `storage.base.Enrollments`."""
+        counts = dict.fromkeys(("devices", "enrolled", "blocked", "seen", "waiting", "unreachable"), 0)
+        with self._env.read() as txn:
+            for number in range(1, self._env.number(txn, b"enrollment") + 1):
+                contact = self._contact(txn, number)
+                if not contact.has(LISTED):
+                    continue
+                counts["devices"] += 1
+                counts["enrolled"] += contact.has(ENROLLED)
+                counts["blocked"] += contact.has(BLOCKED)
+                counts["seen"] += contact.seen_ms >= ms(since)
+                counts["waiting"] += self._head(txn, number) is not None
+                counts["unreachable"] += has_dead_token(self._t, txn, number)
+        return Fleet(**counts)
 
     def _found(
         self, txn: Txn, cursor: Cursor, prefix: bytes, begin: bytes, search: DeviceSearch

@@ -25,6 +25,7 @@ from micromdm_py.storage.records import (
     DevicePage,
     DeviceSearch,
     EnrollmentRecord,
+    Fleet,
     Identity,
     folded,
 )
@@ -181,6 +182,20 @@ class EnrollmentPart(QueuePart):
         page = found[begin : begin + search.limit]
         end = begin + len(page)
         return DevicePage(page, str(end) if end < len(found) else "")
+
+    def fleet(self, *, since: datetime) -> Fleet:
+        """See `storage.base.Enrollments`."""
+        with self._s.lock:
+            listed = [one for one in self._s.channels.values() if one.record.listed]
+        seen = [one.record.last_seen_at for one in listed]
+        return Fleet(
+            len(listed),
+            sum(one.record.enrolled for one in listed),
+            sum(one.record.blocked for one in listed),
+            sum(at is not None and at >= since for at in seen),
+            sum(bool(one.open_commands) for one in listed),
+            sum(one.push is not None and one.push.dead_at is not None for one in listed),
+        )
 
     def answers(self, api_id: str) -> list[Answer]:
         """See `storage.base.Enrollments`."""

@@ -1,0 +1,171 @@
+"""What the pages show, as plain values; how it looks is the business of the templates."""
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from cryptography import x509
+
+from micromdm_py.errors import MalformedRequest, NotConfigured, NotFound
+from micromdm_py.protocol.plain import as_json
+from micromdm_py.protocol.plist import loads
+from micromdm_py.service.commands import check_api_id
+from micromdm_py.storage.base import Enrollments, Outbox, PushBook, Quarantine
+from micromdm_py.storage.records import (
+    DevicePage,
+    DeviceSearch,
+    EnrollmentRecord,
+    Fleet,
+    PushTarget,
+    ReceiverState,
+    StoredEvent,
+)
+
+__all__ = ["DeviceView", "EventView", "Overview", "ReceiverView", "ViewedStore", "Views"]
+
+RECENT = timedelta(hours=24)
+FRESH = timedelta(seconds=10)
+"""How long figures of the whole fleet are shown again before they are counted anew."""
+NEWEST_EVENTS = 50
+
+
+class ViewedStore(Enrollments, PushBook, Outbox, Quarantine, Protocol):
+    """What is looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverView:
+    """A webhook receiver: its URL without secrets, its state, and how many events it still has to get."""
+
+    url: str
+    state: ReceiverState
+    lag: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    """An event of the feed; `about` is the enrollment, `what` the status or the kind of message."""
+
+    sequence: int
+    at: datetime
+    topic: str
+    about: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The first page.
+
+    Attributes:
+        fleet: figures of all devices; `seen` counts the last 24 hours.
+        counted_at: when they were counted.
+        topic, expires_at: the push certificate; "" and None when there is none.
+        days_left: until it expires, negative afterwards.
+        receivers: webhook receivers.
+        quarantined: reports that nobody can read.
+        events: the newest, newest first.
+    """
+
+    fleet: Fleet
+    counted_at: datetime
+    topic: str
+    expires_at: datetime | None
+    days_left: int
+    receivers: list[ReceiverView]
+    quarantined: int
+    events: list[EventView]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceView:
+    """One enrollment; `inventory` maps request types to (time, answer as JSON text)."""
+
+    record: EnrollmentRecord
+    push: PushTarget | None
+    inventory: dict[str, tuple[datetime, str]]
+
+
+class Views:
+    """Gathers what a page shows."""
+
+    def __init__(
+        self, store: ViewedStore, *, now: Callable[[], datetime], show_url: Callable[[str], str]
+    ) -> None:
+        """Look at `store`; `show_url` takes the secrets out of a URL."""
+        self._store, self._now, self._show_url = store, now, show_url
+        self._lock = threading.Lock()
+        self._counted: tuple[datetime, Fleet] | None = None
+
+    def overview(self) -> Overview:
+        """The first page."""
+        counted_at, fleet = self._fleet()
+        topic, expires_at = self._certificate()
+        _, newest = self._store.event_range()
+        return Overview(
+            fleet,
+            counted_at,
+            topic,
+            expires_at,
+            (expires_at - self._now()).days if expires_at else 0,
+            [self._receiver(state, newest) for state in self._store.receivers()],
+            len(self._store.quarantined()),
+            self.events(),
+        )
+
+    def _fleet(self) -> tuple[datetime, Fleet]:
+        with self._lock:  # one page counts, others take its figures
+            now = self._now()
+            if self._counted is None or not timedelta(0) <= now - self._counted[0] < FRESH:
+                self._counted = now, self._store.fleet(since=now - RECENT)
+            return self._counted
+
+    def _certificate(self) -> tuple[str, datetime | None]:
+        try:
+            found = self._store.push_certificate()
+        except NotConfigured:
+            return "", None
+        return found.topic, x509.load_pem_x509_certificate(found.certificate).not_valid_after_utc
+
+    def _receiver(self, state: ReceiverState, newest: int) -> ReceiverView:
+        return ReceiverView(self._show_url(state.receiver), state, newest - state.cursor + state.held)
+
+    def events(self) -> list[EventView]:
+        """The newest events, newest first."""
+        _, newest = self._store.event_range()
+        found = self._store.events_after(max(0, newest - NEWEST_EVENTS), NEWEST_EVENTS)
+        return [_event(event) for event in reversed(found)]
+
+    def devices(self, search: DeviceSearch) -> DevicePage:
+        """A page of devices. Raises: MalformedField."""
+        return self._store.search_devices(search)
+
+    def device(self, api_id: str) -> DeviceView:
+        """One enrollment. Raises: NotFound, Conflict, MalformedField."""
+        record = self._store.enrollment(check_api_id("id", api_id))
+        try:
+            push: PushTarget | None = self._store.push_target(record.enrollment_id)
+        except NotFound:
+            push = None
+        answers = self._store.answers(record.enrollment_id)
+        return DeviceView(record, push, {one.request_type: (one.at, _told(one.report)) for one in answers})
+
+
+def _event(event: StoredEvent) -> EventView:
+    document = json.loads(event.body)
+    told = document.get("acknowledge_event") or document.get("checkin_event") or {}
+    what = str(told.get("status", "")) or event.event_topic.removeprefix("mdm.")
+    return EventView(event.sequence, event.created_at, event.event_topic, event.enrollment_id, what)
+
+
+def _told(report: bytes) -> str:
+    try:
+        answer = loads(report)
+    except MalformedRequest:
+        return ""
+    outer = {"UDID", "EnrollmentID", "UserID", "EnrollmentUserID", "Status", "CommandUUID"}
+    inside = {key: value for key, value in answer.items() if key not in outer}
+    return json.dumps(as_json(inside, secrets=False), indent=2, ensure_ascii=False)
