@@ -9,12 +9,15 @@ from datetime import timedelta
 
 from micromdm_py.errors import MalformedRequest, SignatureInvalid
 from micromdm_py.protocol.certificates import Certificate, load_certificate
-from micromdm_py.protocol.signed import parse_signed, verify_signer
+from micromdm_py.protocol.signed import SignedMessage, parse_signed, verify_signer
 
 __all__ = ["MAX_HEADER_CHARS", "SignedContent", "verify_attached", "verify_detached"]
 
 MAX_HEADER_CHARS = 262_144
 """Longest header value that is looked at; a device sends two to eight thousand characters."""
+
+MAX_KNOWN, MAX_KNOWN_BYTES = 2048, 6144
+"""Messages that are remembered, and the longest of them: at most about 16 MiB in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +57,34 @@ def verify_detached(header: str | None, body: bytes, skew: timedelta = timedelta
     except ValueError:  # binascii.Error is one; so is a character outside ASCII
         raise SignatureInvalid("Mdm-Signature is not standard base64") from None
     try:
-        return verify_signer(parse_signed(data, with_content=False), body, skew)
+        return verify_signer(_take_apart(data), body, skew)
     except MalformedRequest as error:
         raise SignatureInvalid(str(error)) from None
+
+
+_places: dict[int, tuple[int, int]] = {}
+_known: dict[tuple[int, int, bytes], SignedMessage] = {}
+
+
+def _take_apart(data: bytes) -> SignedMessage:
+    """`parse_signed` without content, remembering the message but for its signature.
+
+    The messages of a device differ in the signature alone, and one byte string is taken apart in one way
+    only: if all bytes but those of the signature are the same, at the same place, so are all other parts.
+    """
+    begin, stop = _places.get(len(data), (0, 0))
+    key = begin, stop, data[:begin] + data[stop:]
+    known = _known.get(key) if stop else None
+    if known is not None:
+        return known._replace(signature=data[begin:stop])
+    message = parse_signed(data, with_content=False)
+    if message.place and message.signed_attributes is None and len(data) <= MAX_KNOWN_BYTES:
+        if len(_known) >= MAX_KNOWN:
+            _known.clear()
+            _places.clear()
+        begin, stop = _places[len(data)] = message.place
+        _known[begin, stop, data[:begin] + data[stop:]] = message
+    return message
 
 
 def verify_attached(data: bytes) -> SignedContent:

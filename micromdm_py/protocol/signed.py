@@ -69,6 +69,7 @@ class SignedMessage(NamedTuple):
         signature: the signature.
         signed_attributes: the attributes as a SET, as sent; None without attributes.
         attributes: first value of each signed attribute by its encoded OID, with header.
+        place: where the signature begins and ends in the message; None when it was sent in pieces.
     """
 
     content: bytes | None
@@ -80,6 +81,7 @@ class SignedMessage(NamedTuple):
     signature: bytes
     signed_attributes: bytes | None
     attributes: dict[bytes, bytes]
+    place: tuple[int, int] | None
 
 
 def parse_signed(data: bytes, *, with_content: bool) -> SignedMessage:
@@ -187,6 +189,7 @@ def _signer(
         octets(data, signature),
         signed,
         attributes,
+        (signature[2], signature[3]) if signature[0] == OCTETS else None,
     )
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from micromdm_py.errors import SignatureInvalid
-from micromdm_py.protocol import cms, der, oids
+from micromdm_py.protocol import cms, der, oids, signature
 from micromdm_py.protocol.certificates import load_certificate
 from micromdm_py.protocol.issuing import self_signed
 from micromdm_py.protocol.signature import MAX_HEADER_CHARS, verify_attached, verify_detached
@@ -323,3 +323,45 @@ def test_a_skew_lets_the_signing_time_lie_outside_the_validity(moment: datetime)
     with pytest.raises(SignatureInvalid):
         verify_detached(signature, BODY, 4 * SECOND)
     assert verify_detached(signature, BODY, 5 * SECOND) == certificate("device")
+
+
+def other_signature() -> bytes:
+    """A message of the same device that differs in its signature alone."""
+    return cms.sign_detached(b"another body", rsa_key("device"), certificate("device"), form="apple")
+
+
+def test_a_message_like_one_seen_before_is_checked_like_any_other() -> None:
+    first, second = sign(form="apple", signing_time=None), other_signature()
+    assert len(first) == len(second)
+    for _ in range(2):
+        assert verify_detached(header(first), BODY) == certificate("device")
+        assert verify_detached(header(second), b"another body") == certificate("device")
+        with pytest.raises(SignatureInvalid):
+            verify_detached(header(second), BODY)
+        with pytest.raises(SignatureInvalid):
+            verify_detached(header(first), b"another body")
+
+
+def test_one_changed_byte_beside_the_signature_makes_another_message() -> None:
+    message = sign(form="apple", signing_time=None)
+    for place in range(len(message)):
+        verify_detached(header(message), BODY)
+        changed = bytearray(message)
+        changed[place] ^= 1
+        remembered = outcome(bytes(changed))
+        signature._known.clear()
+        assert remembered == outcome(bytes(changed))
+
+
+def outcome(message: bytes) -> object:
+    try:
+        return verify_detached(header(message), BODY)
+    except SignatureInvalid as refusal:
+        return str(refusal)
+
+
+def test_only_so_many_messages_are_remembered() -> None:
+    message = sign(form="apple", signing_time=None)
+    for number in range(signature.MAX_KNOWN + 10):
+        verify_detached(header(message + number.to_bytes(4, "big")), BODY)
+    assert len(signature._known) <= signature.MAX_KNOWN
