@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 
 from micromdm_py.protocol.lifecycle import CommandState
 from micromdm_py.storage.lmdb.environment import Environment, Txn
@@ -13,6 +14,10 @@ __all__ = ["Command", "Commands"]
 
 HANDED_OUT, REFUSED, UNTOUCHED, FINISHED = b"h", b"n", b"p", b"z"
 """Groups of the uuid index; an answer counts for the command that is out, a refused one, an untouched one."""
+
+_read_json = json.JSONDecoder().decode
+_write_json = json.JSONEncoder(separators=(",", ":")).encode
+"""Made once: `json.loads` of bytes and `json.dumps` with options take twice the time of the work itself."""
 
 
 @dataclass(slots=True)
@@ -35,12 +40,12 @@ class Command:
     @classmethod
     def decode(cls, row: bytes) -> "Command":
         """Read a row."""
-        uuid, request_type, state, *rest = json.loads(row)
+        uuid, request_type, state, *rest = _read_json(row.decode())
         return cls(uuid, request_type, CommandState(state), *rest)
 
     def encode(self) -> bytes:
         """Write a row."""
-        return json.dumps(
+        return _write_json(
             (
                 self.uuid,
                 self.request_type,
@@ -54,8 +59,7 @@ class Command:
                 self.received_ms,
                 self.canceled_ms,
                 self.has_report,
-            ),
-            separators=(",", ":"),
+            )
         ).encode()
 
     def record(self, sequence: int) -> CommandRecord:
@@ -148,5 +152,6 @@ def _group(state: CommandState) -> bytes:
     return _GROUPS.get(state, FINISHED)
 
 
+@lru_cache(1024)
 def _hash(uuid: str) -> bytes:
     return hashlib.blake2b(uuid.encode("utf-8", "surrogatepass"), digest_size=16).digest()
