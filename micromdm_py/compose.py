@@ -8,7 +8,7 @@ import shutil
 import ssl
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +25,7 @@ from micromdm_py.logs import line_writer
 from micromdm_py.net.apns import ApnsSender
 from micromdm_py.net.backup import fetch_backup
 from micromdm_py.net.ddm import HttpDeclarative
+from micromdm_py.net.nanomdm import send_checkins
 from micromdm_py.net.tls_context import outgoing_context
 from micromdm_py.net.wakeup import Waker
 from micromdm_py.receivers import show_url
@@ -59,6 +60,7 @@ __all__ = [
     "new_store",
     "prepare",
     "run_courier",
+    "send_to_nanomdm",
     "store_path",
     "token_service",
 ]
@@ -146,13 +148,27 @@ def check_replaceable(config_path: Path) -> None:
 
 def fetch_database(url: str, api_key: str, ca_file: str, target: Path) -> None:
     """Get the database of a running MicroMDM server into a new file. Raises: StartupError, UpstreamFailed."""
-    try:
-        context = outgoing_context(ca_file)
-    except OSError as fault:
-        raise StartupError(f"-ca-file: {ca_file}: {fault.strerror or fault}") from fault
+    context = _outgoing(ca_file)
     handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(handle, "wb") as file:
         fetch_backup(url, api_key, file, context)
+
+
+def send_to_nanomdm(
+    url: str, api_key: str, ca_file: str, messages: Iterable[tuple[str, bytes]]
+) -> Iterator[tuple[str, int]]:
+    """Send named check-in messages to NanoMDM; gives names and statuses.
+
+    Raises: StartupError, UpstreamFailed.
+    """
+    return send_checkins(url, api_key, messages, _outgoing(ca_file))
+
+
+def _outgoing(ca_file: str) -> ssl.SSLContext:
+    try:
+        return outgoing_context(ca_file)
+    except OSError as fault:
+        raise StartupError(f"-ca-file: {ca_file}: {fault.strerror or fault}") from fault
 
 
 def token_service(store: Store) -> Tokens:

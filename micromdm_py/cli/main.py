@@ -19,6 +19,7 @@ COMMANDS = {
     "command": "write a command as a property list, for the raw command API",
     "import-micromdm": "take over the database of a MicroMDM server",
     "export-micromdm": "write the store as a database that MicroMDM opens",
+    "export-nanomdm": "send the enrollments to a NanoMDM server",
     "tokens": "make, list and revoke tokens for callers of the admin API",
     "audit": "show what callers of the admin API have changed",
     "version": "print the version",

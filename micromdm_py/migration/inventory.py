@@ -1,8 +1,8 @@
 """Who is managed, as MicroMDM's database has it: everything about enrollments but their queues."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import TypeVar
 
 from micromdm_py.errors import MalformedField
 from micromdm_py.migration.messages import OldBlock, OldDevice, OldPush, OldUser
@@ -16,7 +16,7 @@ DEVICES, PINS, PUSHES = "mdm.Devices", "mdm.UDIDCertAuth", "mdm.PushInfo"
 USERS, USER_INDEX, BLOCKS = "mdm.Users", "mdm.UserIdx", "mdm.RemoveDevice"
 FINGERPRINT_BYTES = 32
 
-M = TypeVar("M")
+_HEX = re.compile(r"(?:[0-9a-fA-F]{2})*")
 
 
 def checked(name: str) -> str:
@@ -50,11 +50,11 @@ class Inventory:
         self.serial_only: list[OldDevice] = []
         self.devices = self._read_devices()
         self.pins = dict(self._read_pins())
-        self.pushes = dict(self._ids(PUSHES, OldPush))
+        self.pushes = dict(self._read_pushes())
         self.users: list[OldUser] = []
         index = dict(old.rows(USER_INDEX))
         self.channels = self._read_users(index)
-        self.blocks = {udid for udid, _ in self._ids(BLOCKS, OldBlock)}
+        self.blocks = set(self._read_blocks())
         names = {name.decode("utf-8", "backslashreplace") for name in index}
         self.former = names - self.devices.keys() - self.pins.keys() - self.channels.keys()
 
@@ -80,11 +80,17 @@ class Inventory:
         """How many enrollments each push topic has."""
         return Counter(push.mdm_topic for push in self.pushes.values())
 
-    def _ids(self, bucket: str, message: type[M]) -> Iterator[tuple[str, M]]:
-        """Rows whose key is the id of an enrollment."""
-        for key, value in self._old.messages(bucket, message):
-            with self._old.counted(bucket, key):
-                yield checked(key), value
+    def _read_pushes(self) -> Iterator[tuple[str, OldPush]]:
+        for key, push in self._old.messages(PUSHES, OldPush):
+            with self._old.counted(PUSHES, key):
+                if not _HEX.fullmatch(push.token):
+                    raise ValueError("the push token is not hexadecimal")
+                yield checked(key), push
+
+    def _read_blocks(self) -> Iterator[str]:
+        for key, _ in self._old.messages(BLOCKS, OldBlock):
+            with self._old.counted(BLOCKS, key):
+                yield checked(key)
 
     def _read_devices(self) -> dict[str, OldDevice]:
         """Records by UDID; the index says which of two records of one UDID is the newer one."""
