@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from micromdm_py import courier, lead
+from micromdm_py import lead
 from micromdm_py.config import Config
 from micromdm_py.errors import StartupError
 from micromdm_py.http.app import AppRule, Services, create_app
@@ -187,6 +187,8 @@ def build_app(
 
 def run_courier(config: Config, stop: threading.Event) -> None:
     """Do the courier's work until `stop` is set; called in the courier's own process."""
+    from micromdm_py import courier  # only here: web workers need neither an event loop nor what it calls
+
     store = _open(config)
     settings = courier.CourierSettings(
         socket_path=_socket(config),

@@ -3,6 +3,8 @@
 import base64
 import io
 import stat
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -154,3 +156,18 @@ def test_proxies_are_believed_only_when_named(config: Config, capsys: pytest.Cap
         settings = replace(config, http_proxy_headers=True, trusted_proxies=networks)
         asked(settings, "/version", x_forwarded_for="192.0.2.1")
         assert f" host={host} " in capsys.readouterr().err
+
+
+def test_a_web_worker_starts_without_what_only_few_requests_need(config: Config) -> None:
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from micromdm_py import compose; from micromdm_py.config import Config\n"
+        "config = Config(server_url='https://mdm.example.com', config_path=Path(sys.argv[1]), api_key='k')\n"
+        "compose.prepare(config); compose.build_app(config); print(*sys.modules)"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-P", "-c", script, str(config.config_path)], capture_output=True, check=True
+    )
+    loaded = set(answer.stdout.decode().split())
+    assert "micromdm_py.http.app" in loaded
+    assert not loaded & {"micromdm_py.courier", "httpcore", "h2", "jinja2"}

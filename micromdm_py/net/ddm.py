@@ -1,6 +1,7 @@
 """The way to a declarative-management service."""
 
 import contextlib
+import functools
 
 import httpx
 
@@ -19,7 +20,12 @@ class HttpDeclarative:
 
     def __init__(self, client: httpx.Client | None = None) -> None:
         """Use `client`, by default one of our own that honours proxy variables and SSL_CERT_FILE."""
-        self._client = client or httpx.Client(timeout=TIMEOUT_S)
+        self._given = client
+
+    @functools.cached_property
+    def _client(self) -> httpx.Client:
+        """Made at first use, since that takes a tenth of a second. Two threads may each make one: no harm."""
+        return self._given or httpx.Client(timeout=TIMEOUT_S)
 
     def send(self, method: str, url: str, enrollment_id: str, data: bytes) -> UpstreamReply:
         """See `service.declarative.DeclarativeUpstream`; redirects are followed on the same origin only."""

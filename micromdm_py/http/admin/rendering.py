@@ -5,9 +5,12 @@ Jinja2 writes the pages because it escapes what it puts in: names of devices are
 
 import functools
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import falcon
-import jinja2
+
+if TYPE_CHECKING:
+    import jinja2
 
 __all__ = ["page", "show_page"]
 
@@ -35,7 +38,9 @@ def page(template: str, **values: object) -> bytes:
 
 
 @functools.cache
-def _environment() -> jinja2.Environment:
+def _environment() -> "jinja2.Environment":
+    import jinja2  # only here: a server whose pages nobody opens starts without it
+
     made = jinja2.Environment(
         loader=jinja2.PackageLoader("micromdm_py.http", "templates"),
         autoescape=True,
