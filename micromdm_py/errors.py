@@ -14,6 +14,7 @@
     ├── UserChannelDeclined       UserAuthenticate refused: 410
     ├── NotFound                  the named thing does not exist (404)
     ├── Conflict                  the request contradicts what is stored (409)
+    │   ├── CommandDone           the command has reached a final state (409)
     │   └── TokenDead             APNs has refused this push token for good (409)
     ├── TooLarge                  a body above its limit (413)
     ├── Busy                      no room for another outgoing call now (503, Retry-After)
@@ -29,6 +30,7 @@
 __all__ = [
     "BadDatabase",
     "Busy",
+    "CommandDone",
     "Conflict",
     "Forbidden",
     "IdentityMismatch",
@@ -104,6 +106,10 @@ class NotFound(MdmError):
 
 class Conflict(MdmError):
     """The request contradicts what is stored."""
+
+
+class CommandDone(Conflict):
+    """The command has reached a final state."""
 
 
 class TokenDead(Conflict):

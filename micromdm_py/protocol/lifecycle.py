@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from micromdm_py.protocol.report import Status
 
-__all__ = ["FINAL_STATES", "OPEN_STATES", "CommandState", "after_report"]
+__all__ = ["FINAL_STATES", "MAX_GROUP_CHARS", "OPEN_STATES", "ORIGINS", "CommandState", "after_report"]
 
 
 class CommandState(StrEnum):
@@ -34,6 +34,28 @@ OPEN_STATES = frozenset({CommandState.PENDING, CommandState.AWAITING, CommandSta
 """States in which a command is still offered to its device."""
 
 FINAL_STATES = frozenset(CommandState) - OPEN_STATES
+
+ORIGINS = (
+    "force",
+    "configurationChanged",
+    "unknown",
+    "sync",
+    "refresh",
+    "creation",
+    "installApplication",
+    "unInstallApplication",
+    "deviceUpdated",
+    "deviceUserUpdated",
+    "profileUpdated",
+    "applicationUpdated",
+    "policyUpdated",
+    "buildUpdated",
+    "managedConfigurationChanged",
+)
+"""What may have caused a command: values of `from` in its record."""
+
+MAX_GROUP_CHARS = 128
+"""Longest label of a group of commands."""
 
 _ANSWERS = {
     Status.ACKNOWLEDGED: CommandState.ACKNOWLEDGED,

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from micromdm_py.errors import MalformedRequest
+from micromdm_py.logs import request_id
 from micromdm_py.protocol.certificates import Certificate
 from micromdm_py.protocol.plist import loads, parse_flat
 from micromdm_py.protocol.report import Status, parse_report
@@ -72,10 +73,11 @@ class Connect:
         # An Idle that brings nothing is an event for receivers alone: the feed would be full of them.
         if not self._wants_idle and self._store.nothing_to_do(report, identity, at=at):
             return b""
+        name = request_id.get()
         if not self._wants_events:
-            return self._store.record_report(report, identity, None, at=at).payload
+            return self._store.record_report(report, identity, None, at=at, request_id=name).payload
         event = connect_event(report, url_params, event_id=self._make_uuid(), at=at)
-        served = self._store.record_report(report, identity, event, at=at)
+        served = self._store.record_report(report, identity, event, at=at, request_id=name)
         self._wake()
         return served.payload
 

@@ -27,6 +27,7 @@ from micromdm_py.protocol.checkin import (
 from micromdm_py.protocol.enrollment import EnrollmentRef
 from micromdm_py.protocol.report import Report
 from micromdm_py.protocol.webhook import Event
+from micromdm_py.storage.history import CommandHistory
 from micromdm_py.storage.records import (
     Answer,
     AuditEntry,
@@ -77,13 +78,15 @@ class CommandQueue(Protocol):
     ) -> Enqueued:
         """Append a command to the queue of an enrollment, known or not, and schedule a push for it.
 
+        One that supersedes withdraws the open ones of its group (`Superseded`); it looks at all that wait.
+
         Raises: Conflict when a bare UserID belongs to several devices; MalformedField for the bare Shared
             iPad id.
         """
         ...
 
     def record_report(
-        self, report: Report, identity: Identity, event: Event | None, *, at: datetime
+        self, report: Report, identity: Identity, event: Event | None, *, at: datetime, request_id: str = ""
     ) -> Served:
         """Take a report and hand out the next command, in one transaction.
 
@@ -92,7 +95,7 @@ class CommandQueue(Protocol):
         (tries + 1).
         What is served: (a) a command handed out and unanswered, oldest first; (b) untouched commands by
         sequence; (c) refused ones, oldest refusal first, but not those refused since the last Idle and none
-        after NotNow or an unknown status.
+        after NotNow or an unknown status. Expired commands that come first are withdrawn.
 
         Raises: IdentityMismatch; Unenroll for a blocked device.
         """
@@ -473,7 +476,17 @@ class Transfer(Protocol):
 
 
 class Store(
-    CommandQueue, Enrollments, PushBook, Depot, Quarantine, Outbox, Shelf, AuditLog, Transfer, Protocol
+    CommandQueue,
+    CommandHistory,
+    Enrollments,
+    PushBook,
+    Depot,
+    Quarantine,
+    Outbox,
+    Shelf,
+    AuditLog,
+    Transfer,
+    Protocol,
 ):
     """Everything together, as one backend offers it."""
 

@@ -29,6 +29,7 @@ __all__ = [
     "PushTarget",
     "ReceiverState",
     "Served",
+    "Step",
     "StoredEvent",
     "WaitingCommand",
 ]
@@ -128,6 +129,11 @@ class EnrollmentRecord:
     last_seen_at: datetime | None = None
     authenticated_at: datetime | None = None
     token_update_at: datetime | None = None
+
+    @property
+    def is_user_channel(self) -> bool:
+        """Whether it is a user's and not a device's; an id that has only been queued to tells by its form."""
+        return self.kind.is_user_channel if self.kind else ":" in self.enrollment_id
 
     @property
     def serial_number(self) -> str:
@@ -246,13 +252,23 @@ class NewEntry:
         command_uuid: free text; the same one twice is two commands.
         request_type: its kind.
         payload: the property list for the device, byte for byte.
-        origin: who caused it (`from` of the record), "unknown" by default.
+        origin: who caused it (`from` of the record, one of `protocol.lifecycle.ORIGINS`).
+        group: label that it shares with others, "" for its request type.
+        supersede: replaces what is open of the same group for the same enrollment.
+        expires_at: from then on it is withdrawn rather than handed out; None for never.
+        info: what is known of its origin: `build`, `blueprint`, a profile's identifier.
+        request_id: id of the request that brought it, "" for none.
     """
 
     command_uuid: str
     request_type: str
     payload: bytes = field(repr=False)
     origin: str = "unknown"
+    group: str = ""
+    supersede: bool = False
+    expires_at: datetime | None = None
+    info: Mapping[str, str] = field(default_factory=dict)
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +324,24 @@ class WaitingCommand:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """A line of a command's timeline.
+
+    Attributes:
+        at: when.
+        name: `accepted`, `stored`, `pushed`, `push failed`, `connected`, `handed out`, `answered` or
+            `withdrawn`.
+        detail: APNs' id or reason, the status that the device sent, the state after a withdrawal.
+        request_id: id of the request in which it happened, "" for none.
+    """
+
+    at: datetime
+    name: str
+    detail: str = ""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CommandRecord:
     """The record of a command, kept after the command is done.
 
@@ -320,6 +354,10 @@ class CommandRecord:
         tried_at: last hand-out. sent_at: first push accepted by APNs. received_at: first answer.
         canceled_at: cancelled or withdrawn.
         has_report: whether the raw answer is kept.
+        group: label that it shares with others, its request type by default.
+        expires_at: when it is withdrawn, None for never.
+        info: what is known of its origin.
+        timeline: what happened to it, in order; of very many steps those in the middle are left out.
     """
 
     command_id: str
@@ -335,6 +373,10 @@ class CommandRecord:
     received_at: datetime | None = None
     canceled_at: datetime | None = None
     has_report: bool = False
+    group: str = ""
+    expires_at: datetime | None = None
+    info: Mapping[str, str] = field(default_factory=dict)
+    timeline: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

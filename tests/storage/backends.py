@@ -26,6 +26,7 @@ def make_aged(path: Path) -> None:
         store.clear(elder.enrollment_id, at=then)
         store.check_out(check_out(elder), identity("elder"), event("elder"), at=then)
     store.forget_events((), before=NOW, limit=10 * PAST)
+    store.forget_commands(before=NOW, limit=10 * PAST)
     store.close()
 
 

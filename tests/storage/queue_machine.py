@@ -6,9 +6,10 @@ enrollments, whose ids are prefixes of each other; each life draws a crowd of so
 that takes several steps on one queue is seldom met when every step goes to another.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -17,8 +18,17 @@ from micromdm_py.errors import MdmError
 from micromdm_py.protocol.enrollment import EnrollmentRef
 from micromdm_py.protocol.report import Report
 from micromdm_py.storage.base import Store
+from micromdm_py.storage.history import CommandFilter, CommandPage
 from micromdm_py.storage.memory.store import MemoryStore
-from micromdm_py.storage.records import DeviceFilter, DuePush, Enqueued, Once, PushOutcome, Served
+from micromdm_py.storage.records import (
+    CommandRecord,
+    DeviceFilter,
+    DuePush,
+    Enqueued,
+    Once,
+    PushOutcome,
+    Served,
+)
 from tests.builders import (
     NOW,
     SHARED,
@@ -83,6 +93,14 @@ def said(call: Call, store: Store) -> object:
         return type(fault)
 
 
+def swapped(call: Callable[[Store, str], object], one: str, store: Store) -> object:
+    return call(store, one)
+
+
+def list_commands(api_id: str, wanted: CommandFilter, store: Store) -> CommandPage:
+    return store.commands(api_id, wanted)
+
+
 class QueueMachine(RuleBasedStateMachine):
     """Subclasses say which store is under test, and how it is closed and opened again."""
 
@@ -143,11 +161,28 @@ class QueueMachine(RuleBasedStateMachine):
     def enqueue(self, place: int, bare: str, uuid: str, push: bool, key: str) -> None:
         self.enqueues(bare or self.ref(place).enrollment_id, uuid, push, key)
 
-    def enqueues(self, api_id: str, uuid: str, push: bool = True, key: str = "") -> None:
+    def enqueues(
+        self,
+        api_id: str,
+        uuid: str,
+        push: bool = True,
+        key: str = "",
+        group: str = "",
+        supersede: bool = False,
+        lasts: timedelta | None = None,
+    ) -> None:
         uuid = f"c{len(self.commands)}" if uuid == "new" else uuid
         at, once = self.tick(), Once(key.encode() * 16, b"first") if key else None
+        entry = replace(
+            command(uuid),
+            group=group,
+            supersede=supersede,
+            expires_at=at + lasts if lasts else None,
+            info={"build": "7"} if group else {},
+            request_id=f"request {len(self.commands)}" if group else "",
+        )
         expected, queued = (
-            said(lambda store: store.enqueue(api_id, command(uuid), at=at, push=push, once=once), store)
+            said(lambda store: store.enqueue(api_id, entry, at=at, push=push, once=once), store)
             for store in (self.model, self.store)
         )
         if not isinstance(expected, Enqueued) or not isinstance(queued, Enqueued):
@@ -162,6 +197,41 @@ class QueueMachine(RuleBasedStateMachine):
     def enqueue_many(self, place: int, wanted: list[str]) -> None:
         for uuid in wanted:
             self.enqueues(self.ref(place).enrollment_id, uuid)
+
+    @rule(
+        place=places,
+        uuid=uuids,
+        group=st.sampled_from(["", "g", "h", "ProfileList"]),
+        supersede=st.booleans(),
+        lasts=st.sampled_from([None, timedelta(seconds=1), timedelta(seconds=4), timedelta(hours=14)]),
+    )
+    def enqueue_specially(
+        self, place: int, uuid: str, group: str, supersede: bool, lasts: timedelta | None
+    ) -> None:
+        api_id = self.ref(place).enrollment_id
+        self.enqueues(api_id, uuid, group=group, supersede=supersede, lasts=lasts)
+
+    @rule(which=st.integers(0, 20))
+    def cancel(self, which: int) -> None:
+        if self.commands:
+            api_id, in_model, in_store = self.commands[-1 - which % len(self.commands)]
+            at = self.tick()
+            expected, found = self.both(
+                lambda store, one: store.cancel(api_id, one, at=at, request_id="c"), (in_model, in_store)
+            )
+            self.agree(expected, found)
+
+    @rule(limit=st.integers(1, 3))
+    def expire(self, limit: int) -> None:
+        at = self.tick()
+        self.same(lambda store: store.expire_commands(at=at, limit=limit))
+
+    @rule(
+        kept=st.sampled_from([timedelta(0), timedelta(hours=1), timedelta(days=1)]), limit=st.integers(1, 9)
+    )
+    def forget(self, kept: timedelta, limit: int) -> None:
+        before = self.tick() - kept
+        self.same(lambda store: store.forget_commands(before=before, limit=limit))
 
     @rule(place=places, bare=st.sampled_from(["", *BARE_IDS]))
     def clear(self, place: int, bare: str) -> None:
@@ -214,9 +284,10 @@ class QueueMachine(RuleBasedStateMachine):
     def late_answer(self, place: int, which: int, status: str) -> None:
         """Answer any command there ever was on this channel, in whatever state it is."""
         ref = self.ref(place)
-        known = [one for name, one, _ in self.commands if name == ref.enrollment_id]
+        known = [(name, one) for name, one, _ in self.commands if name == ref.enrollment_id]
         if known:
-            uuid = self.model.command(ref.enrollment_id, known[-1 - which % len(known)]).command_uuid
+            record = said(lambda store: store.command(*known[-1 - which % len(known)]), self.model)
+            uuid = record.command_uuid if isinstance(record, CommandRecord) else "forgotten"
             self.reports(report(ref, status, uuid))
 
     @rule(place=places, status=statuses, uuid=st.sampled_from(["same", "other", "", "nobody's"]))
@@ -316,6 +387,37 @@ class QueueMachine(RuleBasedStateMachine):
         self.same(lambda store: replace(store.command(api_id, uuid), command_id=""))
         self.same(lambda store: store.report_of(api_id, uuid))
 
+    def look_at_history(self, api_id: str) -> None:
+        """All records by pages of two, and what the pages say of each other."""
+        ids: tuple[list[str], list[str]] = ([], [])
+        listed: tuple[list[object], list[object]] = ([], [])
+        for store, names, records in zip((self.model, self.store), ids, listed, strict=True):
+            wanted: CommandFilter | None = CommandFilter(limit=2)
+            while wanted:
+                page = said(partial(list_commands, api_id, wanted), store)
+                wanted = None
+                if not isinstance(page, CommandPage):
+                    records.append(page)
+                    continue
+                names += [one.command_id for one in page.records]
+                records += [replace(one, command_id="") for one in page.records]
+                if page.next:
+                    wanted = CommandFilter(cursor=page.next, limit=2)
+        assert listed[1] == listed[0]
+        assert self.store.command_bodies(ids[1]) == self.model.command_bodies(ids[0])
+
+    def both(self, call: Callable[[Store, str], object], ids: Sequence[str]) -> list[object]:
+        """What both stores say of a command that each has its own id for."""
+        pairs = zip((self.model, self.store), ids, strict=True)
+        return [said(partial(swapped, call, one), store) for store, one in pairs]
+
+    def agree(self, expected: object, found: object) -> None:
+        """Both are records, alike but for their ids, or the same error."""
+        if isinstance(expected, CommandRecord) and isinstance(found, CommandRecord):
+            assert replace(found, command_id="") == replace(expected, command_id="")
+        else:
+            assert found == expected
+
     def look_at_record(self, api_id: str) -> None:
         self.same(lambda store: replace(store.enrollment(api_id), target_id=""))
 
@@ -326,10 +428,11 @@ class QueueMachine(RuleBasedStateMachine):
         for api_id in API_IDS:
             self.look_at_record(api_id)
             self.look_at(api_id)
-        for api_id, in_model, in_store in self.commands:
-            expected = self.model.command(api_id, in_model)
-            assert replace(self.store.command(api_id, in_store), command_id=in_model) == expected
-            assert self.store.report_of(api_id, in_store) == self.model.report_of(api_id, in_model)
+        for api_id, *ids in self.commands:
+            self.agree(*self.both(lambda store, one, api_id=api_id: store.command(api_id, one), ids))
+            self.agree(*self.both(lambda store, one, api_id=api_id: store.report_of(api_id, one), ids))
+        for api_id in API_IDS:
+            self.look_at_history(api_id)
         self.same(lambda store: [replace(one, target_id="") for one in store.devices(DeviceFilter())])
         self.same(lambda store: store.enrolled_topics())
         base = self.start

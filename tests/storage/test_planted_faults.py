@@ -50,9 +50,11 @@ class WrongByteOrder(LmdbStore):
 class ForgottenMark(LmdbStore):
     """A command is handed out without being marked."""
 
-    def _serve(self, txn: Txn, number: int, contact: Contact, status: Status, at_ms: int) -> Served:
+    def _serve(
+        self, txn: Txn, number: int, contact: Contact, status: Status, at_ms: int, request_id: str
+    ) -> Served:
         head = self._head(txn, number)
-        served = super()._serve(txn, number, contact, status, at_ms)
+        served = super()._serve(txn, number, contact, status, at_ms, request_id)
         command = self._commands.get(txn, number, head[2]) if head and served.payload else None
         if head and command and head[0] != b"a":
             self._leave(txn, number, head[2], command, head[2])
@@ -78,9 +80,9 @@ class LastInFirstOut(LmdbStore):
 class DeliveredAgainAfterAnswer(LmdbStore):
     """An answer is kept, but the command stays in the queue."""
 
-    def _answer(self, txn: Txn, number: int, report: Report, at_ms: int) -> None:
+    def _answer(self, txn: Txn, number: int, report: Report, at_ms: int, request_id: str) -> None:
         found = self._commands.answered(txn, number, report.command_uuid)
-        super()._answer(txn, number, report, at_ms)
+        super()._answer(txn, number, report, at_ms, request_id)
         command = self._commands.get(txn, number, found[0]) if found else None
         if found and command and command.has_report:
             self._commands.unindex(txn, number, found[0], command)

@@ -158,7 +158,7 @@ class Rotation(Aged):
 class ForgottenMark(Aged):
     """A command is handed out without being marked."""
 
-    def _serve(self, channel: Channel, status: Status, at: object) -> Served:
+    def _serve(self, channel: Channel, status: Status, at: object, request_id: str = "") -> Served:
         if status is Status.IDLE:
             channel.idle_mark = self._s.refusals
         offered = self._offered(channel, status)
@@ -196,7 +196,7 @@ class AnswerForTheOldestHandedOut(Aged):
 class DeliveredAgainAfterLateAnswer(Aged):
     """The answer to a command that was refused before is kept, but the command stays in the queue."""
 
-    def _answer(self, channel: Channel, report: Report, at: object) -> None:
+    def _answer(self, channel: Channel, report: Report, at: object, request_id: str = "") -> None:
         found = self._answered(channel, report.command_uuid)
         before = found.state if found else None
         super()._answer(channel, report, at)  # type: ignore[arg-type]  # the clock's time goes through
@@ -207,7 +207,7 @@ class DeliveredAgainAfterLateAnswer(Aged):
 class SecondAnswerCounts(Aged):
     """A repeated answer overwrites the report of the first."""
 
-    def _answer(self, channel: Channel, report: Report, at: object) -> None:
+    def _answer(self, channel: Channel, report: Report, at: object, request_id: str = "") -> None:
         found = self._answered(channel, report.command_uuid)
         if found and found.report is not None:
             found.report = report.raw

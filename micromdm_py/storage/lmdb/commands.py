@@ -2,13 +2,15 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from micromdm_py.protocol.lifecycle import CommandState
 from micromdm_py.storage.lmdb.environment import Environment, Txn
-from micromdm_py.storage.lmdb.tables import UUID, command_key, from_ms, maybe_ms, u64, unu64
-from micromdm_py.storage.records import CommandRecord
+from micromdm_py.storage.lmdb.tables import UUID, command_key, from_ms, maybe_ms, ms, u64, unu64
+from micromdm_py.storage.records import CommandRecord, NewEntry, PushOutcome
+from micromdm_py.storage.timeline import CREATED, Entry, append, push_entry, steps
 
 __all__ = ["Command", "Commands"]
 
@@ -22,7 +24,7 @@ _write_json = json.JSONEncoder(separators=(",", ":")).encode
 
 @dataclass(slots=True)
 class Command:
-    """One command record."""
+    """One command record; `group` is "" for the request type, `entries` as in `storage.timeline`."""
 
     uuid: str
     request_type: str
@@ -36,6 +38,41 @@ class Command:
     received_ms: int = 0
     canceled_ms: int = 0
     has_report: int = 0
+    group: str = ""
+    info: Mapping[str, str] = field(default_factory=dict)
+    expires_ms: int = 0
+    entries: list[Entry] = field(default_factory=list)
+
+    @classmethod
+    def new(cls, entry: NewEntry, at_ms: int) -> "Command":
+        """The record of a command that is being queued."""
+        command = cls(
+            entry.command_uuid, entry.request_type, CommandState.PENDING, entry.origin, at_ms, at_ms
+        )
+        command.group, command.info = entry.group, entry.info
+        command.expires_ms = ms(entry.expires_at) if entry.expires_at else 0
+        if entry.request_id:
+            command.note(CREATED, at_ms, "", entry.request_id)
+        return command
+
+    def note(self, letter: str, at_ms: int, detail: str, request_id: str = "") -> None:
+        """Add to the timeline."""
+        append(self.entries, (at_ms - self.created_ms, letter, detail, request_id))
+
+    def pushed(self, outcome: PushOutcome) -> bool:
+        """Note the first push that was accepted, and before it each new reason why not; whether it is new."""
+        entry = push_entry(self.entries, outcome)
+        if self.sent_ms or entry is None:
+            return False
+        self.note(entry[0], ms(outcome.at), entry[1])
+        if outcome.accepted:
+            self.sent_ms = self.updated_ms = ms(outcome.at)
+        return True
+
+    @property
+    def group_name(self) -> str:
+        """The label it shares with others."""
+        return self.group or self.request_type
 
     @classmethod
     def decode(cls, row: bytes) -> "Command":
@@ -59,6 +96,10 @@ class Command:
                 self.received_ms,
                 self.canceled_ms,
                 self.has_report,
+                self.group,
+                self.info,
+                self.expires_ms,
+                self.entries,
             )
         ).encode()
 
@@ -78,6 +119,10 @@ class Command:
             maybe_ms(self.received_ms),
             maybe_ms(self.canceled_ms),
             bool(self.has_report),
+            self.group_name,
+            maybe_ms(self.expires_ms),
+            self.info,
+            steps(from_ms(self.created_ms), self.entries),
         )
 
 
@@ -112,6 +157,11 @@ class Commands:
         """Take a command out of the index, before its state changes."""
         key = u64(number) + UUID + _group(command.state) + _hash(command.uuid) + u64(sequence)
         txn.delete(key, db=self._t.own)
+
+    def order(self, txn: Txn, number: int, sequence: int, command: Command) -> int:
+        """Place of an open command in the queue, as `index` was told."""
+        key = u64(number) + UUID + _group(command.state) + _hash(command.uuid) + u64(sequence)
+        return unu64((txn.get(key, db=self._t.own) or b"")[1:])
 
     def answered(self, txn: Txn, number: int, uuid: str) -> tuple[int, int] | None:
         """The command an answer counts for, as (sequence, order in the queue; 0 when finished)."""

@@ -20,7 +20,7 @@ from micromdm_py.protocol.checkin import (
 from micromdm_py.protocol.lifecycle import CommandState
 from micromdm_py.protocol.webhook import Event
 from micromdm_py.storage.lmdb.environment import Txn
-from micromdm_py.storage.lmdb.facts import facts_of
+from micromdm_py.storage.lmdb.facts import SHORT_NAME, facts_of
 from micromdm_py.storage.lmdb.outbox import append_event
 from micromdm_py.storage.lmdb.pushbook import drop_push, push_topic, store_push_data
 from micromdm_py.storage.lmdb.queue import QueuePart
@@ -119,6 +119,8 @@ class EnrollmentPart(QueuePart):
             if message.unlock_token is not None:
                 row["unlock"] = base64.b64encode(message.unlock_token).decode()
             if ref.kind.is_user_channel:
+                known = str(row.get("short") or "") or None
+                self._index_fact(txn, number, SHORT_NAME, known, ref.user_short_name or None)
                 row.update(user_id=ref.user_id, short=ref.user_short_name, long=ref.user_long_name)
             elif contact.has(LISTED):
                 contact.set(ENROLLED, True)

@@ -1,12 +1,16 @@
 """What devices told about themselves: their facts with an index for searches, and their last answers."""
 
 from micromdm_py.protocol.report import DEVICE_INFORMATION, KEPT_ANSWERS, Report
+from micromdm_py.storage.history import plain_imei
 from micromdm_py.storage.lmdb.base import Part
 from micromdm_py.storage.lmdb.environment import Txn
 from micromdm_py.storage.lmdb.tables import from_ms, text_key, u64, unu64
 from micromdm_py.storage.records import SEARCHED, Answer, folded
 
-__all__ = ["FactPart", "fact_prefix", "facts_of"]
+__all__ = ["IMEI", "SHORT_NAME", "FactPart", "fact_prefix", "facts_of"]
+
+IMEI, SHORT_NAME = "imei", "user_short_name"
+"""Names in the index besides those of `SEARCHED`."""
 
 MAX_VALUE_BYTES = 200
 """How much of a fact is in the index; searches for more are cut, too, and look at the record."""
@@ -23,11 +27,18 @@ class FactPart(Part):
         if after:
             txn.put(text_key(after, number), b"", db=self._t.serial)
         for name in SEARCHED:
-            if old.get(name) != new.get(name):
-                if name in old:
-                    txn.delete(_key(name, old[name], number), db=self._t.fact)
-                if name in new:
-                    txn.put(_key(name, new[name], number), b"", db=self._t.fact)
+            self._index_fact(txn, number, name, old.get(name), new.get(name))
+        self._index_fact(
+            txn, number, IMEI, *(plain_imei(facts.get(IMEI, "")) or None for facts in (old, new))
+        )
+
+    def _index_fact(self, txn: Txn, number: int, name: str, old: str | None, new: str | None) -> None:
+        if old == new:
+            return
+        if old is not None:
+            txn.delete(_key(name, old, number), db=self._t.fact)
+        if new is not None:
+            txn.put(_key(name, new, number), b"", db=self._t.fact)
 
     def _learn(self, txn: Txn, number: int, request_type: str, report: Report, at_ms: int) -> None:
         """Keep an answer that tells what a device is like."""

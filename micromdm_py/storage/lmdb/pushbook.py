@@ -178,8 +178,9 @@ class PushPart(Part):
             if outcome.dead and same_token:
                 push["dead_ms"], push["dead"] = ms(outcome.at), outcome.reason
             push["tries"] = 0 if outcome.accepted else _int(push, "tries") + 1
+            sent = self._mark_pushed(txn, number, _int(push, "sent"), due.sequence, outcome)
             if outcome.accepted:
-                push["sent"] = self._mark_sent(txn, number, _int(push, "sent"), due.sequence, ms(outcome.at))
+                push["sent"] = sent
             fresh = row[:8] + json.dumps(push, separators=(",", ":")).encode()
             _schedule(self._t, txn, number, fresh, self._next_push(txn, number, push, due, outcome))
 
@@ -199,8 +200,8 @@ class PushPart(Part):
             u64(number) + COMMAND
         )
 
-    def _mark_sent(self, txn: Txn, number: int, after: int, upto: int, at_ms: int) -> int:
-        """Set `sent_at` of the commands queued since the last accepted push; returns the last one marked."""
+    def _mark_pushed(self, txn: Txn, number: int, after: int, upto: int, outcome: PushOutcome) -> int:
+        """Note a push with the commands queued since the last accepted one; returns the last one noted."""
         cursor = txn.cursor(self._t.own)
         marked: list[tuple[int, bytes]] = []
         more = cursor.set_range(command_key(number, after + 1))
@@ -213,8 +214,7 @@ class PushPart(Part):
             more = cursor.next()
         for sequence, row in marked:
             command = Command.decode(row)
-            if not command.sent_ms:
-                command.sent_ms = command.updated_ms = at_ms
+            if command.pushed(outcome):
                 txn.put(command_key(number, sequence), command.encode(), db=self._t.own)
         return marked[-1][0] if len(marked) == MARKED_AT_ONCE else upto
 

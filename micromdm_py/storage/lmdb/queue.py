@@ -20,7 +20,7 @@ from micromdm_py.storage.lmdb.environment import Environment, Txn
 from micromdm_py.storage.lmdb.facts import FactPart
 from micromdm_py.storage.lmdb.outbox import append_event
 from micromdm_py.storage.lmdb.pushbook import schedule_after_enqueue
-from micromdm_py.storage.lmdb.tables import BLOCKED, KINDS, QUEUE, Contact, ms, u64, unu64
+from micromdm_py.storage.lmdb.tables import BLOCKED, KINDS, QUEUE, Contact, ms, pair, u64, unu64
 from micromdm_py.storage.records import (
     CommandRecord,
     Enqueued,
@@ -30,6 +30,7 @@ from micromdm_py.storage.records import (
     Served,
     WaitingCommand,
 )
+from micromdm_py.storage.timeline import ANSWERED, HANDED_OUT, WITHDRAWN
 
 __all__ = ["QueuePart"]
 
@@ -65,12 +66,14 @@ class QueuePart(FactPart):
             self._keep_answer(txn, once, at_ms)
         if number is None:
             number = self._mention(txn, enrollment_id, 0, enrollment_id, at_ms)
+        if entry.supersede:
+            self._withdraw(txn, number, CommandState.SUPERSEDED, at_ms, entry.group or entry.request_type)
         sequence = self._env.next_number(txn, b"sequence")
-        command = Command(
-            entry.command_uuid, entry.request_type, CommandState.PENDING, entry.origin, at_ms, at_ms
-        )
+        command = Command.new(entry, at_ms)
         txn.put(u64(sequence), entry.payload, append=True, db=self._t.payload)
         self._commands.put(txn, number, sequence, command)
+        if command.expires_ms:
+            txn.put(pair(command.expires_ms, sequence), u64(number), db=self._t.expiry)
         self._place(txn, number, sequence, command, sequence)
         wanted = push and schedule_after_enqueue(self._t, txn, number, at_ms)
         return Enqueued(enrollment_id, command.record(sequence).command_id, wanted)
@@ -106,6 +109,32 @@ class QueuePart(FactPart):
         """Take an open command out of queue and index, before its state changes."""
         txn.delete(u64(number) + QUEUE + LETTERS[command.state] + u64(order), db=self._t.own)
         self._commands.unindex(txn, number, sequence, command)
+
+    def _finish(self, txn: Txn, number: int, sequence: int, command: Command, order: int, at_ms: int) -> None:
+        """Take an open command out of the queue for good; the caller then changes its state and `put`s it."""
+        self._leave(txn, number, sequence, command, order)
+        if command.expires_ms:
+            txn.delete(pair(command.expires_ms, sequence), db=self._t.expiry)
+        txn.put(pair(at_ms, sequence), u64(number), db=self._t.done)
+
+    def _withdraw_one(
+        self,
+        txn: Txn,
+        number: int,
+        sequence: int,
+        command: Command,
+        order: int,
+        at_ms: int,
+        state: CommandState,
+        request_id: str = "",
+    ) -> None:
+        """Take an open command out of the queue, giving it a final state."""
+        self._finish(txn, number, sequence, command, order, at_ms)
+        command.state = state
+        command.canceled_ms = command.updated_ms = at_ms
+        command.note(WITHDRAWN, at_ms, state, request_id)
+        self._commands.index(txn, number, sequence, command, 0)
+        self._commands.put(txn, number, sequence, command)
 
     def _head(self, txn: Txn, number: int, letter: bytes = b"") -> tuple[bytes, int, int] | None:
         """First open command (of a letter): (letter, order, sequence)."""
@@ -151,13 +180,21 @@ class QueuePart(FactPart):
         return number, contact
 
     def record_report(
-        self, report: Report, identity: Identity, event: Event | None, *, at: datetime
+        self, report: Report, identity: Identity, event: Event | None, *, at: datetime, request_id: str = ""
     ) -> Served:
         """See `storage.base.CommandQueue`."""
-        return self._env.write(lambda txn: self._record_report(txn, report, identity, event, ms(at)))
+        return self._env.write(
+            lambda txn: self._record_report(txn, report, identity, event, ms(at), request_id)
+        )
 
     def _record_report(
-        self, txn: Txn, report: Report, identity: Identity, event: Event | None, at_ms: int
+        self,
+        txn: Txn,
+        report: Report,
+        identity: Identity,
+        event: Event | None,
+        at_ms: int,
+        request_id: str,
     ) -> Served:
         ref = report.enrollment
         binding = self._check_binding(txn, ref, identity)
@@ -168,13 +205,13 @@ class QueuePart(FactPart):
         if event is not None:
             append_event(self._env, txn, ref.enrollment_id, event, at_ms)
         if report.command_uuid and report.status is not Status.IDLE:
-            self._answer(txn, number, report, at_ms)
-        served = self._serve(txn, number, contact, report.status, at_ms)
+            self._answer(txn, number, report, at_ms, request_id)
+        served = self._serve(txn, number, contact, report.status, at_ms, request_id)
         contact.seen_ms = at_ms
         self._put_contact(txn, number, contact)
         return served
 
-    def _answer(self, txn: Txn, number: int, report: Report, at_ms: int) -> None:
+    def _answer(self, txn: Txn, number: int, report: Report, at_ms: int, request_id: str) -> None:
         """Apply a report to the command it is for."""
         found = self._commands.answered(txn, number, report.command_uuid)
         command = self._commands.get(txn, number, found[0]) if found else None
@@ -189,39 +226,56 @@ class QueuePart(FactPart):
             return
         command.updated_ms = at_ms
         command.received_ms = command.received_ms or at_ms
-        if before is not after and before in OPEN_STATES:
+        command.note(ANSWERED, at_ms, report.status, request_id)
+        if after is CommandState.TRIED:
             self._leave(txn, number, sequence, command, order)
             command.state = after
-            if after is CommandState.TRIED:
-                self._place(txn, number, sequence, command, self._env.next_number(txn, b"sequence"))
-            else:
-                self._commands.index(txn, number, sequence, command, 0)
+            self._place(txn, number, sequence, command, self._env.next_number(txn, b"sequence"))
+        elif before in OPEN_STATES:
+            self._finish(txn, number, sequence, command, order, at_ms)
+            command.state = after
+            self._commands.index(txn, number, sequence, command, 0)
         command.state = after
         self._commands.put(txn, number, sequence, command)
         if after is CommandState.ACKNOWLEDGED and before is not after:
             self._learn(txn, number, command.request_type, report, at_ms)
 
-    def _serve(self, txn: Txn, number: int, contact: Contact, status: Status, at_ms: int) -> Served:
+    def _first(self, txn: Txn, number: int, at_ms: int) -> tuple[bytes, int, int, Command] | None:
+        """`_head` with its record; what has expired before it is withdrawn."""
+        while (head := self._head(txn, number)) is not None:
+            letter, order, sequence = head
+            command = self._commands.get(txn, number, sequence)
+            if command is None:
+                raise RuntimeError(f"queue names command {sequence} that does not exist")
+            if not 0 < command.expires_ms <= at_ms:
+                return letter, order, sequence, command
+            expired = CommandState.PROTECTION_CANCELED
+            self._withdraw_one(txn, number, sequence, command, order, at_ms, expired)
+        return None
+
+    def _serve(
+        self, txn: Txn, number: int, contact: Contact, status: Status, at_ms: int, request_id: str
+    ) -> Served:
         """Choose the next command and mark it as handed out."""
-        head = self._head(txn, number)
+        head = self._first(txn, number, at_ms)
         if status is Status.IDLE and self._head(txn, number, b"t") is not None:
             contact.idle_mark = self._env.number(txn, b"sequence")
         if head is None:
             return Served()
-        letter, order, sequence = head
+        letter, order, sequence, command = head
         refused_ones = status not in (Status.NOT_NOW, Status.UNKNOWN)
         if letter == b"t" and not (refused_ones and order <= contact.idle_mark):
             return Served()
-        command = self._commands.get(txn, number, sequence)
         payload = txn.get(u64(sequence), db=self._t.payload)
-        if command is None or payload is None:
-            raise RuntimeError(f"queue names command {sequence} that does not exist")
+        if payload is None:
+            raise RuntimeError(f"command {sequence} has lost its payload")
         if command.state is not CommandState.AWAITING:
             self._leave(txn, number, sequence, command, order)
             command.state = CommandState.AWAITING
             self._place(txn, number, sequence, command, sequence)
         command.tries += 1
         command.tried_ms = command.updated_ms = at_ms
+        command.note(HANDED_OUT, at_ms, status, request_id)
         self._commands.put(txn, number, sequence, command)
         return Served(payload, command.uuid)
 
@@ -248,19 +302,17 @@ class QueuePart(FactPart):
 
         return self._env.write(operation)
 
-    def _withdraw(self, txn: Txn, number: int, state: CommandState, at_ms: int) -> int:
-        """Take every open command out of the queue, giving it a final state."""
-        withdrawn = self._open(txn, number)
-        for sequence, order in withdrawn:
+    def _withdraw(
+        self, txn: Txn, number: int, state: CommandState, at_ms: int, group: str | None = None
+    ) -> int:
+        """Take the open commands (of a group) out of the queue, giving them a final state."""
+        withdrawn = 0
+        for sequence, order in self._open(txn, number):
             command = self._commands.get(txn, number, sequence)
-            if command is None:
-                continue
-            self._leave(txn, number, sequence, command, order)
-            command.state = state
-            command.canceled_ms = command.updated_ms = at_ms
-            self._commands.index(txn, number, sequence, command, 0)
-            self._commands.put(txn, number, sequence, command)
-        return len(withdrawn)
+            if command is not None and group in (None, command.group_name):
+                self._withdraw_one(txn, number, sequence, command, order, at_ms, state)
+                withdrawn += 1
+        return withdrawn
 
     # --- records ---
 

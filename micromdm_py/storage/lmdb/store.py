@@ -11,14 +11,16 @@ from micromdm_py.storage.lmdb.audit import AuditPart
 from micromdm_py.storage.lmdb.base import SeenTimes
 from micromdm_py.storage.lmdb.depot import QuarantinePart
 from micromdm_py.storage.lmdb.environment import Environment, Turns
+from micromdm_py.storage.lmdb.history import HistoryPart
 from micromdm_py.storage.lmdb.outbox import OutboxPart
 from micromdm_py.storage.lmdb.search import SearchPart
+from micromdm_py.storage.lmdb.targets import TargetPart
 from micromdm_py.storage.lmdb.transfer import TransferPart
 
 __all__ = ["LmdbStore", "open_store"]
 
 
-class LmdbStore(SearchPart, TransferPart, QuarantinePart, OutboxPart, AuditPart):
+class LmdbStore(SearchPart, TargetPart, HistoryPart, TransferPart, QuarantinePart, OutboxPart, AuditPart):
     """Implements `storage.base.Store` on one LMDB environment.
 
     An environment must not cross a fork: every process opens its own.

@@ -22,6 +22,8 @@ own               n, "c", seq                    JSON: the record of a command  
 own               n, "q", state letter, order    seq; open commands only                    each state change
 own               n, "u", group, uuid hash, seq  state letter and order                     each state change
 payload, report   seq                            property list as received                  enqueue / answer
+expiry            ms, seq                        n; open commands that expire               enqueue, end
+done              ms of the end, seq             n                                          end
 push              n                              due ms, JSON: token, magic, topic, last    token update, push
 push_due          ms, n                          (empty)                                    schedule, push
 push_certificate  topic                          JSON                                       upload
@@ -93,6 +95,8 @@ TABLES = (
     "audit",
     "fact",
     "answer",
+    "expiry",
+    "done",
 )
 
 CONTACT, COMMAND, QUEUE, UUID = b"a", b"c", b"q", b"u"

@@ -25,6 +25,7 @@ from micromdm_py.storage.lmdb.tables import (
     from_ms,
     maybe_ms,
     ms,
+    pair,
     text_key,
     u64,
     unu64,
@@ -109,15 +110,9 @@ class TransferPart(EnrollmentPart, PushPart, DepotPart, ShelfPart):
     def _load_command(self, txn: Txn, number: int, moved: MovedCommand, at_ms: int) -> int:
         entry, state = moved.entry, moved.state
         received_ms = ms(moved.received_at) if moved.received_at else 0
-        command = Command(
-            entry.command_uuid,
-            entry.request_type,
-            state,
-            entry.origin,
-            ms(moved.created_at),
-            received_ms or at_ms,
-            received_ms=received_ms,
-        )
+        command = Command.new(entry, ms(moved.created_at))
+        command.state, command.received_ms = state, received_ms
+        command.updated_ms = received_ms or at_ms
         sequence = self._env.next_number(txn, b"sequence")
         txn.put(u64(sequence), entry.payload, append=True, db=self._t.payload)
         self._commands.put(txn, number, sequence, command)
@@ -125,8 +120,11 @@ class TransferPart(EnrollmentPart, PushPart, DepotPart, ShelfPart):
             refused = state is CommandState.TRIED
             order = self._env.next_number(txn, b"sequence") if refused else sequence
             self._place(txn, number, sequence, command, order)
+            if command.expires_ms:
+                txn.put(pair(command.expires_ms, sequence), u64(number), db=self._t.expiry)
         else:
             self._commands.index(txn, number, sequence, command, 0)
+            txn.put(pair(at_ms, sequence), u64(number), db=self._t.done)
         return sequence
 
     # --- out ---
@@ -165,7 +163,15 @@ class TransferPart(EnrollmentPart, PushPart, DepotPart, ShelfPart):
         for sequence in (*done, *(sequence for sequence, _ in self._open(txn, number))):
             command = found[sequence]
             payload = txn.get(u64(sequence), db=self._t.payload) or b""
-            entry = NewEntry(command.uuid, command.request_type, payload, command.origin)
+            entry = NewEntry(
+                command.uuid,
+                command.request_type,
+                payload,
+                command.origin,
+                command.group,
+                expires_at=maybe_ms(command.expires_ms),
+                info=command.info,
+            )
             created, received = from_ms(command.created_ms), maybe_ms(command.received_ms)
             yield MovedCommand(entry, command.state, created, received)
 

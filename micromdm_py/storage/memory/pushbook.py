@@ -5,6 +5,7 @@ from datetime import datetime
 from micromdm_py.errors import NotConfigured, NotFound
 from micromdm_py.storage.memory.state import Channel, Part, Push
 from micromdm_py.storage.records import DuePush, PushCertificate, PushOutcome, PushTarget
+from micromdm_py.storage.timeline import push_entry
 
 __all__ = ["PushPart", "schedule"]
 
@@ -71,8 +72,7 @@ class PushPart(Part):
                 push.dead_at, push.dead_reason = outcome.at, outcome.reason
             push.last = PushOutcome(outcome.at, outcome.accepted, outcome.apns_id, outcome.reason)
             push.attempts = 0 if outcome.accepted else push.attempts + 1
-            if outcome.accepted:
-                _mark_sent(channel, due.sequence, outcome.at)
+            _mark_pushed(channel, due.sequence, outcome)
             if push.dead_at is not None:
                 push.due_at = None
             elif not same_token or any(sequence > due.sequence for sequence in channel.commands):
@@ -95,7 +95,11 @@ class PushPart(Part):
             return found
 
 
-def _mark_sent(channel: Channel, upto: int, at: datetime) -> None:
+def _mark_pushed(channel: Channel, upto: int, outcome: PushOutcome) -> None:
     for command in channel.commands.values():
-        if command.sequence <= upto and command.sent_at is None:
-            command.sent_at = command.updated_at = at
+        entry = push_entry(command.entries, outcome)
+        if command.sequence > upto or command.sent_at or entry is None:
+            continue
+        command.note(entry[0], outcome.at, entry[1])
+        if outcome.accepted:
+            command.sent_at = command.updated_at = outcome.at

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from micromdm_py.errors import NotFound, Unenroll
 from micromdm_py.protocol.enrollment import EnrollmentRef
-from micromdm_py.protocol.lifecycle import CommandState, after_report
+from micromdm_py.protocol.lifecycle import FINAL_STATES, CommandState, after_report
 from micromdm_py.protocol.report import DEVICE_INFORMATION, FINAL, KEPT_ANSWERS, Report, Status
 from micromdm_py.protocol.webhook import Event
 from micromdm_py.storage.memory.pushbook import schedule
@@ -20,6 +20,7 @@ from micromdm_py.storage.records import (
     Served,
     WaitingCommand,
 )
+from micromdm_py.storage.timeline import ANSWERED, CREATED, HANDED_OUT
 
 __all__ = ["QueuePart"]
 
@@ -42,8 +43,12 @@ class QueuePart(Part):
                     return Enqueued(enrollment_id, "", False, answer)
                 self._s.once[once.digest] = at, once.answer
             channel = self._mention(enrollment_id, None, enrollment_id, at)
+            if entry.supersede:
+                channel.withdraw(CommandState.SUPERSEDED, at, entry.group or entry.request_type)
             self._s.sequence += 1
             command = Queued(self._s.sequence, entry, at, at)
+            if entry.request_id:
+                command.note(CREATED, at, "", entry.request_id)
             channel.commands[command.sequence] = command
             wanted = push and schedule(channel, at)
             return Enqueued(enrollment_id, command.command_id, wanted)
@@ -51,7 +56,7 @@ class QueuePart(Part):
     # --- reports ---
 
     def record_report(
-        self, report: Report, identity: Identity, event: Event | None, *, at: datetime
+        self, report: Report, identity: Identity, event: Event | None, *, at: datetime, request_id: str = ""
     ) -> Served:
         """See `storage.base.CommandQueue`."""
         with self._s.lock:
@@ -60,8 +65,8 @@ class QueuePart(Part):
             channel = self._channel(report.enrollment, identity, binding, at)
             self._append(channel.record.enrollment_id, event, at)
             if report.command_uuid and report.status is not Status.IDLE:
-                self._answer(channel, report, at)
-            return self._serve(channel, report.status, at)
+                self._answer(channel, report, at, request_id)
+            return self._serve(channel, report.status, at, request_id)
 
     def nothing_to_do(self, report: Report, identity: Identity, *, at: datetime) -> bool:
         """See `storage.base.CommandQueue`."""
@@ -93,7 +98,7 @@ class QueuePart(Part):
         channel.record = replace(channel.record, **changes)  # type: ignore[arg-type]  # names are fields
         return channel
 
-    def _answer(self, channel: Channel, report: Report, at: datetime) -> None:
+    def _answer(self, channel: Channel, report: Report, at: datetime, request_id: str = "") -> None:
         """Apply a report to the command it is for."""
         command = self._answered(channel, report.command_uuid)
         if command is None:
@@ -110,6 +115,8 @@ class QueuePart(Part):
         command.state = after
         command.updated_at = at
         command.received_at = command.received_at or at
+        command.done_at = command.done_at or (at if after in FINAL_STATES else None)
+        command.note(ANSWERED, at, report.status, request_id)
         if after is CommandState.ACKNOWLEDGED and before is not after:
             self._learn(channel, command.entry.request_type, report, at)
 
@@ -130,8 +137,10 @@ class QueuePart(Part):
                 return found[0]
         return same[-1] if same else None
 
-    def _serve(self, channel: Channel, status: Status, at: datetime) -> Served:
-        """Hand out the first command that may be offered."""
+    def _serve(self, channel: Channel, status: Status, at: datetime, request_id: str = "") -> Served:
+        """Hand out the first command that may be offered; what has expired before it is withdrawn."""
+        while (line := channel.line) and line[0].has_expired(at):
+            line[0].withdraw(CommandState.PROTECTION_CANCELED, at)
         if status is Status.IDLE:
             channel.idle_mark = self._s.refusals
         offered = self._offered(channel, status)
@@ -141,6 +150,7 @@ class QueuePart(Part):
         command.state = CommandState.AWAITING
         command.tries += 1
         command.tried_at = command.updated_at = at
+        command.note(HANDED_OUT, at, status, request_id)
         return Served(command.entry.payload, command.entry.command_uuid)
 
     def _offered(self, channel: Channel, status: Status) -> list[Queued]:

@@ -2,7 +2,7 @@
 
 import threading
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from micromdm_py.errors import Conflict, IdentityMismatch, MalformedField, NotFound
 from micromdm_py.protocol.enrollment import SHARED_IPAD_USER_ID, EnrollmentKind, EnrollmentRef
@@ -22,13 +22,17 @@ from micromdm_py.storage.records import (
     ReceiverState,
     StoredEvent,
 )
+from micromdm_py.storage.timeline import WITHDRAWN, Entry, append, steps
 
 __all__ = ["Binding", "Channel", "Part", "Push", "Queued", "Receiver", "State"]
 
 
 @dataclass(slots=True)
 class Queued:
-    """One command; `refusal` is the number of its last NotNow among all of them."""
+    """One command; `refusal` is the number of its last NotNow among all of them.
+
+    `done_at` is when it left the queue for good; `entries` are as in `storage.timeline`.
+    """
 
     sequence: int
     entry: NewEntry
@@ -41,7 +45,29 @@ class Queued:
     sent_at: datetime | None = None
     received_at: datetime | None = None
     canceled_at: datetime | None = None
+    done_at: datetime | None = None
     report: bytes | None = None
+    entries: list[Entry] = field(default_factory=list)
+
+    def note(self, letter: str, at: datetime, detail: str = "", request_id: str = "") -> None:
+        """Add to the timeline."""
+        after_ms = (at - self.created_at) // timedelta(milliseconds=1)
+        append(self.entries, (after_ms, letter, detail, request_id))
+
+    def withdraw(self, state: CommandState, at: datetime, request_id: str = "") -> None:
+        """Give it a final state that no device has a part in."""
+        self.state = state
+        self.canceled_at = self.updated_at = self.done_at = at
+        self.note(WITHDRAWN, at, state, request_id)
+
+    @property
+    def group(self) -> str:
+        """The label it shares with others."""
+        return self.entry.group or self.entry.request_type
+
+    def has_expired(self, at: datetime) -> bool:
+        """Whether it may not be handed out any more."""
+        return self.entry.expires_at is not None and self.entry.expires_at <= at
 
     @property
     def command_id(self) -> str:
@@ -65,6 +91,10 @@ class Queued:
             self.received_at,
             self.canceled_at,
             self.report is not None,
+            self.group,
+            self.entry.expires_at,
+            self.entry.info,
+            steps(self.created_at, self.entries),
         )
 
 
@@ -117,12 +147,17 @@ class Channel:
         """What is still offered, by sequence."""
         return [one for one in self.commands.values() if one.state in OPEN_STATES]
 
-    def withdraw(self, state: CommandState, at: datetime) -> int:
-        """Give every open command a final state; returns how many there were."""
-        withdrawn = self.open_commands
+    @property
+    def line(self) -> list[Queued]:
+        """What is still offered, in the order of offering."""
+        order = (CommandState.AWAITING, CommandState.PENDING, CommandState.TRIED)
+        return sorted(self.open_commands, key=lambda one: (order.index(one.state), one.refusal, one.sequence))
+
+    def withdraw(self, state: CommandState, at: datetime, group: str | None = None) -> int:
+        """Give the open commands (of a group) a final state; returns how many there were."""
+        withdrawn = [one for one in self.open_commands if group in (None, one.group)]
         for one in withdrawn:
-            one.state = state
-            one.canceled_at = one.updated_at = at
+            one.withdraw(state, at)
         return len(withdrawn)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from micromdm_py.storage.memory.audit import AuditPart
 from micromdm_py.storage.memory.depot import DepotPart, QuarantinePart
 from micromdm_py.storage.memory.enrollments import EnrollmentPart
+from micromdm_py.storage.memory.history import HistoryPart
 from micromdm_py.storage.memory.outbox import OutboxPart
 from micromdm_py.storage.memory.pushbook import PushPart
 from micromdm_py.storage.memory.shelf import ShelfPart
@@ -16,7 +17,15 @@ __all__ = ["MemoryStore"]
 
 
 class MemoryStore(
-    EnrollmentPart, PushPart, DepotPart, QuarantinePart, OutboxPart, ShelfPart, AuditPart, TransferPart
+    EnrollmentPart,
+    HistoryPart,
+    PushPart,
+    DepotPart,
+    QuarantinePart,
+    OutboxPart,
+    ShelfPart,
+    AuditPart,
+    TransferPart,
 ):
     """Implements `storage.base.Store` in dicts, for one process; nothing survives it.
 

@@ -72,6 +72,7 @@ class TransferPart(Part):
             self._s.sequence, moved.entry, moved.created_at, moved.received_at or at, moved.state
         )
         command.received_at = moved.received_at
+        command.done_at = None if moved.state in OPEN_STATES else at
         if moved.state is CommandState.TRIED:
             self._s.refusals += 1
             command.refusal = self._s.refusals

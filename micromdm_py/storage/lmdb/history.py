@@ -1,0 +1,123 @@
+"""Command records as administrators look at them, and their end: expiry and retention."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from micromdm_py.errors import CommandDone
+from micromdm_py.protocol.lifecycle import OPEN_STATES, CommandState
+from micromdm_py.storage.history import CommandFilter, CommandPage, read_cursor
+from micromdm_py.storage.lmdb.commands import Command
+from micromdm_py.storage.lmdb.environment import Txn
+from micromdm_py.storage.lmdb.queue import QueuePart
+from micromdm_py.storage.lmdb.tables import COMMAND, command_key, ms, u64, unpair, unu64
+from micromdm_py.storage.records import CommandRecord
+
+__all__ = ["HistoryPart"]
+
+MAX_LOOKED_AT = 2000
+"""Records looked at for one page at most: a filter that few fit is answered in several pages."""
+_END = (1 << 64) - 1
+
+
+class HistoryPart(QueuePart):
+    """Implements `storage.history.CommandHistory` but for `find_target`."""
+
+    def commands(self, api_id: str, wanted: CommandFilter) -> CommandPage:
+        """See `storage.history.CommandHistory`."""
+        before = read_cursor(wanted.cursor)
+        found: list[CommandRecord] = []
+        with self._env.read() as txn:
+            _, number = self._known(txn, api_id)
+            prefix = u64(number) + COMMAND
+            cursor = txn.cursor(self._t.own)
+            start = command_key(number, _END if before is None else before)
+            more = cursor.prev() if cursor.set_range(start) else cursor.last()
+            looked_at = sequence = 0
+            while more and (key := cursor.key()).startswith(prefix):
+                if len(found) == wanted.limit or looked_at == MAX_LOOKED_AT:
+                    return CommandPage(found, u64(sequence).hex())
+                sequence, looked_at = unu64(key[9:]), looked_at + 1
+                record = Command.decode(cursor.value()).record(sequence)
+                if wanted.fits(record):
+                    found.append(record)
+                more = cursor.prev()
+        return CommandPage(found)
+
+    def command_bodies(self, command_ids: Sequence[str]) -> list[tuple[bytes, bytes]]:
+        """See `storage.history.CommandHistory`."""
+        keys = [bytes.fromhex(command_id[8:]) for command_id in command_ids]
+        with self._env.read() as txn:
+            return [
+                (txn.get(key, db=self._t.payload) or b"", txn.get(key, db=self._t.report) or b"")
+                for key in keys
+            ]
+
+    def cancel(self, api_id: str, command: str, *, at: datetime, request_id: str = "") -> CommandRecord:
+        """See `storage.history.CommandHistory`."""
+
+        def operation(txn: Txn) -> CommandRecord:
+            number, sequence, found = self._find(txn, api_id, command)
+            if found.state not in OPEN_STATES:
+                raise CommandDone(f"command {command} is {found.state}")
+            order = self._commands.order(txn, number, sequence, found)
+            cancel = CommandState.CANCEL
+            self._withdraw_one(txn, number, sequence, found, order, ms(at), cancel, request_id)
+            return found.record(sequence)
+
+        return self._env.write(operation)
+
+    # --- expiry and retention ---
+
+    def expire_commands(self, *, at: datetime, limit: int) -> int:
+        """See `storage.history.CommandHistory`."""
+        if not self._due(self._t.expiry, ms(at), 1):
+            return 0
+        return self._env.write(lambda txn: self._expire(txn, ms(at), limit))
+
+    def _expire(self, txn: Txn, at_ms: int, limit: int) -> int:
+        due = self._until(txn, self._t.expiry, at_ms, limit)
+        for number, sequence, key in due:
+            command = self._commands.get(txn, number, sequence)
+            if command is None or command.state not in OPEN_STATES:
+                txn.delete(key, db=self._t.expiry)
+                continue
+            order = self._commands.order(txn, number, sequence, command)
+            expired = CommandState.PROTECTION_CANCELED
+            self._withdraw_one(txn, number, sequence, command, order, at_ms, expired)
+        return len(due)
+
+    def forget_commands(self, *, before: datetime, limit: int) -> int:
+        """See `storage.history.CommandHistory`."""
+        if not self._due(self._t.done, ms(before) - 1, 1):
+            return 0
+        return self._env.write(lambda txn: self._forget(txn, ms(before) - 1, limit))
+
+    def _forget(self, txn: Txn, upto_ms: int, limit: int) -> int:
+        due = self._until(txn, self._t.done, upto_ms, limit)
+        for number, sequence, key in due:
+            command = self._commands.get(txn, number, sequence)
+            if command is not None:
+                self._commands.unindex(txn, number, sequence, command)
+            txn.delete(command_key(number, sequence), db=self._t.own)
+            txn.delete(u64(sequence), db=self._t.payload)
+            txn.delete(u64(sequence), db=self._t.report)
+            txn.delete(key, db=self._t.done)
+        return len(due)
+
+    def _due(self, table: object, upto_ms: int, limit: int) -> list[tuple[int, int, bytes]]:
+        with self._env.read() as txn:
+            return self._until(txn, table, upto_ms, limit)
+
+    def _until(self, txn: Txn, table: object, upto_ms: int, limit: int) -> list[tuple[int, int, bytes]]:
+        """The first rows of an index by time, as (enrollment number, sequence, key)."""
+        found: list[tuple[int, int, bytes]] = []
+        cursor = txn.cursor(table)
+        more = cursor.first()
+        while more and len(found) < limit:
+            key = cursor.key()
+            at_ms, sequence = unpair(key)
+            if at_ms > upto_ms:
+                break
+            found.append((unu64(cursor.value()), sequence, key))
+            more = cursor.next()
+        return found
