@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from micromdm_py.cli.go_flags import GoCommand, go_option
+from micromdm_py.cli.moving import check_form, tell
 from micromdm_py.cli.store_options import config_path_option
 from micromdm_py.compose import existing_store
 from micromdm_py.errors import StartupError
@@ -27,8 +28,7 @@ def export_micromdm(config_path: Path, to: str, report: str) -> int:
     """
     if not to:
         raise StartupError("must supply -to")
-    if report not in ("text", "json"):
-        raise StartupError("-report must be text or json")
+    check_form(report)
     found = Report(to)
     target = Path(to)
     with existing_store(config_path) as store:
@@ -45,5 +45,4 @@ def export_micromdm(config_path: Path, to: str, report: str) -> int:
                 target.unlink()
             raise
     found.done = "written"
-    click.echo(found.as_json() if report == "json" else found.as_text())
-    return 0 if found.lossless else 1
+    return tell(found, report)

@@ -10,8 +10,9 @@ from pathlib import Path
 import click
 
 from micromdm_py.cli.go_flags import GoCommand, go_option
+from micromdm_py.cli.moving import check_form, fill_store, tell
 from micromdm_py.cli.store_options import config_path_option
-from micromdm_py.compose import check_replaceable, fetch_database, new_store
+from micromdm_py.compose import fetch_database
 from micromdm_py.errors import StartupError
 from micromdm_py.migration.micromdm import content
 from micromdm_py.migration.report import Report
@@ -37,8 +38,7 @@ def import_micromdm(ctx: click.Context, /, **values: str | Path | bool) -> int:
     source, target = str(values["from"]), values["config_path"]
     if not source or not isinstance(target, Path):
         raise StartupError("must supply -from")
-    if values["report"] not in ("text", "json"):
-        raise StartupError("-report must be text or json")
+    check_form(str(values["report"]))
     report = Report(source)
     with _database(source, str(values["api_key"]), str(values["ca_file"])) as path:
         if source != str(path):
@@ -48,17 +48,10 @@ def import_micromdm(ctx: click.Context, /, **values: str | Path | bool) -> int:
             )
         with OldDatabase(path, report) as old:
             now = datetime.now(UTC)
-            pieces = _shown(old, content(old, report, now))
-            if values["dry_run"]:
-                check_replaceable(target)
-                for _ in pieces:
-                    pass
-            else:
-                with new_store(target) as store:
-                    store.load(pieces, at=now)
-                report.done = "imported"
-    click.echo(report.as_json() if values["report"] == "json" else report.as_text())
-    return 0 if report.lossless else 1
+            fill_store(
+                target, _shown(old, content(old, report, now)), report, now, dry=bool(values["dry_run"])
+            )
+    return tell(report, str(values["report"]))
 
 
 @contextlib.contextmanager

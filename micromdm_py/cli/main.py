@@ -18,6 +18,7 @@ COMMANDS = {
     "simulate": "run simulated devices against a server",
     "command": "write a command as a property list, for the raw command API",
     "import-micromdm": "take over the database of a MicroMDM server",
+    "import-nanomdm": "take over the filekv storage of a NanoMDM server",
     "export-micromdm": "write the store as a database that MicroMDM opens",
     "export-nanomdm": "send the enrollments to a NanoMDM server",
     "tokens": "make, list and revoke tokens for callers of the admin API",

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -24,10 +25,12 @@ from micromdm_py.protocol.certificates import load_certificate
 from micromdm_py.storage.records import PushCertificate
 from micromdm_py.storage.transfer import MovedAuthority, MovedCertificate, MovedChallenge
 
-__all__ = ["Certificates", "push_certificate"]
+__all__ = ["Certificates", "authority", "push_certificate", "push_pair"]
 
 DEPOT, CHALLENGES, CONFIG = "scep_certificates", "scep_challenges", "mdm.ServerConfig"
 FIRST_SERIAL = 2
+_PEM = b"-----BEGIN"
+_load_der = x509.load_der_x509_certificate
 _ERRORS = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion)
 
 
@@ -74,17 +77,9 @@ class Certificates:
                 yield MovedChallenge(name.decode())
 
     def _authority(self, special: dict[bytes, bytes], highest: int) -> MovedAuthority:
-        try:
-            key = load_der_private_key(special[b"ca_key"], None)
-            certificate = x509.load_der_x509_certificate(special[b"ca_certificate"])
-            fits = _spki(key.public_key()) == _spki(certificate.public_key())
-        except KeyError as fault:
-            name = fault.args[0].decode()
-            raise BadDatabase(f"{DEPOT} has no {name}: devices could not be enrolled any more") from None
-        except _ERRORS as fault:
-            raise BadDatabase(f"{DEPOT}: the SCEP authority cannot be read: {fault}") from None
-        if not fits:
-            raise BadDatabase(f"{DEPOT}: ca_key does not belong to ca_certificate")
+        for name in (b"ca_key", b"ca_certificate"):
+            if name not in special:
+                raise BadDatabase(f"{DEPOT} has no {name.decode()}: devices could not be enrolled any more")
         serial = int.from_bytes(special.get(b"serial", b""), "big") or FIRST_SERIAL
         if serial <= highest:
             self._report.warnings.append(
@@ -93,8 +88,24 @@ class Certificates:
             serial = highest + 1
         if serial >= 1 << 63:
             raise BadDatabase(f"{DEPOT}: the next serial number is absurd")
-        pkcs8 = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-        return MovedAuthority(special[b"ca_certificate"], pkcs8, serial)
+        return authority(special[b"ca_certificate"], special[b"ca_key"], serial)
+
+
+def authority(certificate: bytes, key: bytes, next_serial: int) -> MovedAuthority:
+    """Check a certificate authority; certificate and key may be PEM or DER. Raises: BadDatabase."""
+    try:
+        load_key = load_pem_private_key if key.lstrip().startswith(_PEM) else load_der_private_key
+        load = x509.load_pem_x509_certificate if certificate.lstrip().startswith(_PEM) else _load_der
+        private, parsed = load_key(key, None), load(certificate)
+        fits = _spki(private.public_key()) == _spki(parsed.public_key())
+    except _ERRORS as fault:
+        raise BadDatabase(f"the SCEP authority cannot be read: {fault}") from None
+    if not isinstance(private, RSAPrivateKey):
+        raise BadDatabase("the key of the SCEP authority is no RSA key, which devices need")
+    if not fits:
+        raise BadDatabase("the key of the SCEP authority does not belong to its certificate")
+    pkcs8 = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    return MovedAuthority(parsed.public_bytes(Encoding.DER), pkcs8, next_serial)
 
 
 def push_certificate(old: OldDatabase, report: Report, now: datetime) -> PushCertificate | None:
@@ -102,14 +113,15 @@ def push_certificate(old: OldDatabase, report: Report, now: datetime) -> PushCer
     found = None
     for key, config in old.messages(CONFIG, OldServerConfig):
         with old.counted(CONFIG, key):
-            found = _pair(config, report, now)
+            found = push_pair(config.push_certificate, config.push_certificate_key, report, now)
     return found
 
 
-def _pair(config: OldServerConfig, report: Report, now: datetime) -> PushCertificate:
+def push_pair(pem: bytes, key_pem: bytes, report: Report, now: datetime) -> PushCertificate:
+    """Check a push certificate and its key, both PEM. Raises: ValueError when they cannot push."""
     try:
-        certificate = x509.load_pem_x509_certificate(config.push_certificate)
-        key = load_pem_private_key(config.push_certificate_key, None)
+        certificate = x509.load_pem_x509_certificate(pem)
+        key = load_pem_private_key(key_pem, None)
         fits = _spki(key.public_key()) == _spki(certificate.public_key())
         names = certificate.subject.get_attributes_for_oid(NameOID.USER_ID)
         ends = certificate.not_valid_after_utc
@@ -122,7 +134,7 @@ def _pair(config: OldServerConfig, report: Report, now: datetime) -> PushCertifi
         raise ValueError("the push certificate has no topic (UID of its subject)")
     if ends < now:
         report.warnings.append(f"the push certificate has ended on {ends:%Y-%m-%d}: renew it")
-    return PushCertificate(topic, config.push_certificate, config.push_certificate_key, now)
+    return PushCertificate(topic, pem, key_pem, now)
 
 
 def _spki(key: PublicKeyTypes) -> bytes:

@@ -468,10 +468,7 @@ class Transfer(Protocol):
         ...
 
     def content(self) -> Iterator[Moved]:
-        """Everything that `load` takes, in no promised order but that of commands; without challenges.
-
-        Reports and events are not part of it.
-        """
+        """Everything that `load` takes, in no promised order but that of commands; without challenges."""
         ...
 
 

@@ -27,12 +27,14 @@ class MovedCommand:
         state: where it is in its life.
         created_at: when it was queued.
         received_at: when its answer came, None when there is none or nobody knows.
+        report: the answer as it came, b"" when it is not kept.
     """
 
     entry: NewEntry
     state: CommandState
     created_at: datetime
     received_at: datetime | None = None
+    report: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

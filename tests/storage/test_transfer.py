@@ -33,7 +33,8 @@ UDID = "MOVED-1"
 
 
 def moved(uuid: str, state: CommandState = CommandState.PENDING) -> MovedCommand:
-    return MovedCommand(command(uuid), state, NOW, NOW if state is CommandState.ACKNOWLEDGED else None)
+    done = state is CommandState.ACKNOWLEDGED
+    return MovedCommand(command(uuid), state, NOW, NOW if done else None, b"report" if done else b"")
 
 
 DEVICE = MovedEnrollment(
@@ -128,6 +129,8 @@ def test_commands_are_offered_in_their_order(loaded: Store) -> None:
 def test_what_is_done_stays_done(loaded: Store) -> None:
     done, failed = loaded.command(UDID, "done"), loaded.command(UDID, "failed")
     assert (done.state, done.created_at, done.received_at) == (CommandState.ACKNOWLEDGED, NOW, NOW)
+    assert done.has_report
+    assert loaded.report_of(UDID, "done") == b"report"
     assert (failed.state, failed.received_at) == (CommandState.ERROR, None)
     assert loaded.command(UDID, done.command_id) == done
     assert len({loaded.command(UDID, uuid).command_id for uuid in ("done", "failed", "out", "same")}) == 4

@@ -112,9 +112,11 @@ class TransferPart(EnrollmentPart, PushPart, DepotPart, ShelfPart):
         received_ms = ms(moved.received_at) if moved.received_at else 0
         command = Command.new(entry, ms(moved.created_at))
         command.state, command.received_ms = state, received_ms
-        command.updated_ms = received_ms or at_ms
+        command.updated_ms, command.has_report = received_ms or at_ms, int(bool(moved.report))
         sequence = self._env.next_number(txn, b"sequence")
         txn.put(u64(sequence), entry.payload, append=True, db=self._t.payload)
+        if moved.report:
+            txn.put(u64(sequence), moved.report, db=self._t.report)
         self._commands.put(txn, number, sequence, command)
         if state in OPEN_STATES:
             refused = state is CommandState.TRIED
@@ -172,8 +174,9 @@ class TransferPart(EnrollmentPart, PushPart, DepotPart, ShelfPart):
                 expires_at=maybe_ms(command.expires_ms),
                 info=command.info,
             )
+            report = txn.get(u64(sequence), db=self._t.report) or b"" if command.has_report else b""
             created, received = from_ms(command.created_ms), maybe_ms(command.received_ms)
-            yield MovedCommand(entry, command.state, created, received)
+            yield MovedCommand(entry, command.state, created, received, report)
 
 
 def _batches(content: Iterable[Moved]) -> Iterator[list[Moved]]:

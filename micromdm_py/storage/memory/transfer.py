@@ -71,7 +71,7 @@ class TransferPart(Part):
         command = Queued(
             self._s.sequence, moved.entry, moved.created_at, moved.received_at or at, moved.state
         )
-        command.received_at = moved.received_at
+        command.received_at, command.report = moved.received_at, moved.report or None
         command.done_at = None if moved.state in OPEN_STATES else at
         if moved.state is CommandState.TRIED:
             self._s.refusals += 1
@@ -102,4 +102,4 @@ def _moved(channel: Channel) -> Iterator[MovedCommand]:
     waiting.sort(key=lambda one: (_OFFERED.index(one.state), one.refusal))
     done = [one for one in channel.commands.values() if one.state not in OPEN_STATES]
     for one in (*done, *waiting):
-        yield MovedCommand(one.entry, one.state, one.created_at, one.received_at)
+        yield MovedCommand(one.entry, one.state, one.created_at, one.received_at, one.report or b"")
