@@ -4,7 +4,7 @@ import re
 
 from micromdm_py.errors import MalformedField
 
-__all__ = ["MAX_COMMAND_UUID_CHARS", "MAX_ID_BYTES", "check_command_uuid", "check_id"]
+__all__ = ["MAX_COMMAND_UUID_CHARS", "MAX_ID_BYTES", "check_command_uuid", "check_id", "check_present"]
 
 MAX_ID_BYTES = 255
 """Longest UDID, EnrollmentID, UserID or name, in bytes of UTF-8."""
@@ -21,8 +21,7 @@ def check_id(field: str, value: str) -> str:
         value: UDID, EnrollmentID, UserID, short name, or the name of an object.
     Raises: MalformedField when it is empty, longer than `MAX_ID_BYTES`, or holds a control character.
     """
-    if not value:
-        raise MalformedField(field, "must not be empty")
+    check_present(field, value)
     if not value.isprintable() and any(ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0 for c in value):
         raise MalformedField(field, "must not hold control characters")
     try:
@@ -34,13 +33,19 @@ def check_id(field: str, value: str) -> str:
     return value
 
 
+def check_present(field: str, value: str) -> str:
+    """Return a name unchanged; arguments as in `check_id`. Raises: MalformedField when it is empty."""
+    if not value:
+        raise MalformedField(field, "must not be empty")
+    return value
+
+
 def check_command_uuid(field: str, value: str) -> str:
     """Return a CommandUUID unchanged if it may be used: 1 to 1 024 characters that XML can carry.
 
     Raises: MalformedField.
     """
-    if not value:
-        raise MalformedField(field, "must not be empty")
+    check_present(field, value)
     if len(value) > MAX_COMMAND_UUID_CHARS:
         raise MalformedField(field, f"is longer than {MAX_COMMAND_UUID_CHARS} characters")
     if not value.isprintable() and _NOT_IN_XML.search(value):

@@ -382,7 +382,10 @@ class Outbox(Protocol):
         ...
 
     def forget_events(self, receivers: Sequence[str], *, before: datetime, limit: int) -> int:
-        """Delete up to `limit` events that every receiver is done with and that are older than `before`."""
+        """Delete up to `limit` events from the first on that every receiver is done with and that are older.
+
+        The first one that has to stay ends it, whatever the clock said when later ones came.
+        """
         ...
 
     def forget_receivers(self, keep: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """What is known of devices and user channels: check-in, listing, blocking, removing."""
 
 import dataclasses
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from micromdm_py.errors import MalformedField, NotFound, Unenroll
 from micromdm_py.protocol.enrollment import EnrollmentKind, EnrollmentRef
 from micromdm_py.storage.base import Store
-from micromdm_py.storage.records import DeviceFilter, EnrollmentRecord
+from micromdm_py.storage.records import DeviceFilter, EnrollmentRecord, Once
 from tests.builders import (
     NOW,
     SHARED,
@@ -297,7 +298,7 @@ def test_devices_are_filtered_by_exact_values(store: Store) -> None:
 
 
 def test_serial_numbers_are_told_apart_whatever_a_device_says(store: Store) -> None:
-    odd = ("S1", "S1\0", "S1\0" + "x" * 9, "S" * 5000, "S" * 5001, "\0")
+    odd = ("S1", "S1\0", "S1\0" + "x" * 9, "S" * 5000, "S" * 5001, "\0", "S\ud800", "S?")
     for number, serial in enumerate(odd):
         Device(store, f"UDID-{number}").enrolls(serial_number=serial)
     assert [ids(store, serials=(serial,)) for serial in odd] == [[f"UDID-{n}"] for n in range(len(odd))]
@@ -482,3 +483,20 @@ def test_every_message_stores_its_event_in_the_same_call(store: Store, phone: De
     events = store.events_after(cursor, 100)
     assert [one.body.decode() for one in events] == list("123456")
     assert {one.enrollment_id for one in events} == {"UDID-1"}
+
+
+def test_the_empty_id_names_nobody(store: Store) -> None:
+    calls: list[Callable[[], object]] = [
+        lambda: store.enqueue("", command("c"), at=NOW),
+        lambda: store.enqueue("", command("c"), at=NOW, once=Once(b"k" * 32, b"answer")),
+        lambda: store.waiting(""),
+        lambda: store.clear("", at=NOW),
+        lambda: store.block("", at=NOW),
+        lambda: store.enrollment(""),
+        lambda: store.command("", "c"),
+        lambda: store.push_target(""),
+    ]
+    for call in calls:
+        with pytest.raises(MalformedField):
+            call()
+    assert store.enqueue("UDID-1", command("c"), at=NOW, once=Once(b"k" * 32, b"answer")).answer is None

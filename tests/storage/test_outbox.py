@@ -162,6 +162,14 @@ def test_events_are_forgotten_when_every_receiver_is_done_and_they_are_old(store
     assert store.forget_events([], before=NOW + 9 * DAY, limit=10) == 3
 
 
+def test_an_event_that_stays_keeps_later_ones_though_the_clock_went_back(store: Store) -> None:
+    start = store.receiver("r").cursor
+    for body, days in (("a", 0), ("b", 5), ("c", 1)):
+        add(store, body, at=NOW + days * DAY)
+    assert store.forget_events([], before=NOW + 2 * DAY, limit=10) == 1
+    assert bodies(store.events_after(start, 10)) == "bc"
+
+
 def test_sequence_goes_on_when_every_event_is_forgotten(store: Store) -> None:
     start = store.receiver("r").cursor
     add(store, *"ab")

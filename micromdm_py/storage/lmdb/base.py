@@ -7,7 +7,7 @@ from datetime import datetime
 
 from micromdm_py.errors import Conflict, IdentityMismatch, MalformedField, NotFound
 from micromdm_py.protocol.enrollment import SHARED_IPAD_USER_ID, EnrollmentKind, EnrollmentRef
-from micromdm_py.protocol.ids import MAX_ID_BYTES
+from micromdm_py.protocol.ids import MAX_ID_BYTES, check_present
 from micromdm_py.storage.lmdb.environment import Environment, Txn
 from micromdm_py.storage.lmdb.tables import (
     CHECKED_OUT,
@@ -146,7 +146,7 @@ class Part:
 
         The number is None for an unknown one.
         """
-        number = self._number(txn, api_id)
+        number = self._number(txn, check_present("udid", api_id))
         if number is not None:
             return api_id, number
         if api_id == SHARED_IPAD_USER_ID:
@@ -158,7 +158,7 @@ class Part:
         if found:
             enrollment_id = str(found[0]["id"])
             return enrollment_id, self._number(txn, enrollment_id)
-        if len(api_id.encode()) > 2 * MAX_ID_BYTES + 1:
+        if len(api_id.encode("utf-8", "surrogatepass")) > 2 * MAX_ID_BYTES + 1:
             raise MalformedField("udid", "is too long")
         return api_id, None
 

@@ -17,6 +17,7 @@ from micromdm_py.protocol.checkin import (
     SetBootstrapToken,
     TokenUpdate,
 )
+from micromdm_py.protocol.ids import check_present
 from micromdm_py.protocol.lifecycle import CommandState
 from micromdm_py.protocol.webhook import Event
 from micromdm_py.storage.lmdb.environment import Txn
@@ -270,7 +271,7 @@ class EnrollmentPart(QueuePart):
         """See `storage.base.Enrollments`."""
 
         def operation(txn: Txn) -> None:
-            number = self._number(txn, udid)
+            number = self._number(txn, check_present("udid", udid))
             if number is None:
                 number = self._mention(txn, udid, 0, udid, ms(at))
             contact = self._contact(txn, number)

@@ -142,7 +142,7 @@ def unpair(data: bytes) -> tuple[int, int]:
 
 def id_key(enrollment_id: str) -> bytes:
     """Key for an id of any length; ids above 400 bytes are hashed, as LMDB keys end at 511."""
-    raw = enrollment_id.encode()
+    raw = enrollment_id.encode("utf-8", "surrogatepass")
     return raw if len(raw) <= 400 else b"\xff" + hashlib.sha256(raw).digest()
 
 

@@ -14,6 +14,7 @@ from micromdm_py.protocol.checkin import (
     TokenUpdate,
 )
 from micromdm_py.protocol.enrollment import EnrollmentRef
+from micromdm_py.protocol.ids import check_present
 from micromdm_py.protocol.lifecycle import CommandState
 from micromdm_py.protocol.webhook import Event
 from micromdm_py.storage.memory.queue import QueuePart
@@ -216,7 +217,7 @@ class EnrollmentPart(QueuePart):
     def block(self, udid: str, *, at: datetime) -> None:
         """See `storage.base.Enrollments`."""
         with self._s.lock:
-            channel = self._mention(udid, None, udid, at)
+            channel = self._mention(check_present("udid", udid), None, udid, at)
             channel.record = replace(channel.record, blocked=True)
 
     def unblock(self, udid: str) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import islice, takewhile
 
 from micromdm_py.errors import NotFound
 from micromdm_py.protocol.webhook import Event
@@ -117,11 +118,10 @@ class OutboxPart(Part):
         with self._s.lock:
             states = [self._s.receivers.get(name) for name in receivers]
             done = min((one.state.cursor if one else 0 for one in states), default=self._s.event_sequence)
-            old = [
-                number
-                for number, event in self._s.events.items()
-                if number <= done and event.created_at < before
-            ][:limit]
+            over = takewhile(
+                lambda one: one[0] <= done and one[1].created_at < before, self._s.events.items()
+            )
+            old = [number for number, _ in islice(over, limit)]
             for number in old:
                 del self._s.events[number]
             return len(old)

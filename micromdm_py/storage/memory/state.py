@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from micromdm_py.errors import Conflict, IdentityMismatch, MalformedField, NotFound
 from micromdm_py.protocol.enrollment import SHARED_IPAD_USER_ID, EnrollmentKind, EnrollmentRef
+from micromdm_py.protocol.ids import check_present
 from micromdm_py.protocol.lifecycle import OPEN_STATES, CommandState
 from micromdm_py.protocol.webhook import Event
 from micromdm_py.storage.records import (
@@ -226,7 +227,7 @@ class Part:
 
     def _resolve(self, api_id: str) -> tuple[str, Channel | None]:
         """Enrollment id that an administrator's id means, and its channel when it is known."""
-        if api_id in self._s.channels:
+        if check_present("udid", api_id) in self._s.channels:
             return api_id, self._s.channels[api_id]
         if api_id == SHARED_IPAD_USER_ID:
             raise MalformedField("udid", "every Shared iPad has this UserID; say UDID:UserShortName")
