@@ -1,5 +1,6 @@
 """What the LMDB store keeps when it is closed, copied or opened by somebody else."""
 
+import os
 import stat
 import subprocess
 import sys
@@ -181,6 +182,35 @@ def test_damaged_store_is_refused_in_one_line(tmp_path: Path, damage: bytes) -> 
         open_lmdb(path)
     assert "\n" not in str(caught.value)
     assert (path / "data.mdb").read_bytes() == damage
+
+
+@pytest.mark.parametrize("part", [0.2, 0.5, 0.9])
+def test_store_that_was_cut_off_is_refused_in_one_line(lmdb: LmdbStore, lmdb_path: Path, part: float) -> None:
+    Device(lmdb).enrolls().queue(*[f"c-{number}" for number in range(200)])
+    lmdb.close()
+    file = lmdb_path / "data.mdb"
+    whole = file.stat().st_size
+    os.truncate(file, int(whole * part))
+    with pytest.raises(StartupError, match=rf"cut off: \d+ of {whole} bytes") as caught:
+        open_lmdb(lmdb_path)
+    assert "\n" not in str(caught.value)
+    assert file.stat().st_size == int(whole * part)
+
+
+def test_store_whose_last_pages_were_never_written_is_whole(lmdb: LmdbStore, lmdb_path: Path) -> None:
+    phone = Device(lmdb).enrolls()
+    phone.queue("c")
+    lmdb.close()
+    with raw.open(str(lmdb_path), max_dbs=64, map_size=MAP_BYTES) as env, env.begin(write=True) as txn:
+        shelf = env.open_db(b"meta", txn=txn)
+        txn.put(b"large", bytes(1 << 20), db=shelf)
+        txn.delete(b"large", db=shelf)
+    file = lmdb_path / "data.mdb"
+    short = file.stat().st_size
+    again = open_lmdb(lmdb_path)
+    assert file.stat().st_size > short + (1 << 20)
+    assert [one.command_uuid for one in again.waiting(phone.id)] == ["c"]
+    again.close()
 
 
 @pytest.mark.parametrize("path", ["missing/store", "file"])

@@ -15,6 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 import lmdb
 
 from micromdm_py.errors import MdmError, StartupError, StorageUnavailable
+from micromdm_py.storage.lmdb.damage import check_complete
 from micromdm_py.storage.lmdb.tables import TABLES, u64, unu64
 
 __all__ = ["Cursor", "Environment", "Tables", "Turns", "Txn"]
@@ -199,6 +200,7 @@ class Environment:
         """
         try:
             path.mkdir(mode=0o700, parents=False, exist_ok=True)
+            check_complete(path)
             self._env = lmdb.open(
                 str(path),
                 map_size=map_size_bytes,

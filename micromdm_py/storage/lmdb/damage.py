@@ -1,0 +1,113 @@
+"""Is the store's file all there? LMDB does not ask, and a process that reads a part that is missing dies.
+
+Source: LMDB 0.9, ``mdb.c``, the structures of pages, nodes and meta pages (data version 1).
+"""
+
+import contextlib
+import os
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+import lmdb
+
+from micromdm_py.errors import StartupError
+
+__all__ = ["check_complete"]
+
+_PAGE = struct.Struct("=QHHHH")
+"""Number, padding, flags, then where node pointers and nodes end, or how many pages a large value has."""
+_NODE = struct.Struct("=HHHH")
+_DATABASE = struct.Struct("=IHHQQQQQ")
+_LARGE_PAGES = struct.Struct("=I")
+_META_AT, _META_DATABASES_AT, _META_TRANSACTION_AT = 16, 40, 144
+_BRANCH, _LEAF = 1, 2
+_LARGE, _TABLE = 1, 2
+_NOTHING = (1 << 64) - 1
+
+
+def check_complete(path: Path) -> None:
+    """Refuse a store whose file has been cut off.
+
+    A file may rightly be shorter than its number of pages says, as pages that are free again are never
+    written. Then, and only then, every page in use is looked for, and the file gets its full length.
+
+    Args:
+        path: folder of the environment.
+    Raises: StartupError, lmdb.Error, OSError.
+    """
+    file = path / "data.mdb"
+    if not file.exists() or not file.stat().st_size:
+        return
+    with contextlib.closing(lmdb.open(str(path), readonly=True)) as env, env.begin() as txn:
+        page_bytes = env.stat()["psize"]
+        whole = (env.info()["last_pgno"] + 1) * page_bytes
+        size = file.stat().st_size
+        if size >= whole:
+            return
+        with file.open("rb") as data, contextlib.suppress(struct.error):
+            if _Pages(data, page_bytes, size // page_bytes).are_there(txn.id()):
+                return _lengthen(file, size, whole)
+    raise StartupError(
+        f"opening store {path}: data.mdb is cut off: {size} of {whole} bytes; restore a backup"
+    )
+
+
+def _lengthen(file: Path, size: int, whole: int) -> None:
+    with file.open("r+b") as data:
+        os.posix_fallocate(data.fileno(), size, whole - size)  # what others write meanwhile stays
+
+
+class _Pages:
+    """The pages of a file that LMDB has written."""
+
+    def __init__(self, data: BinaryIO, page_bytes: int, count: int) -> None:
+        """Look at the first `count` pages, the ones that are whole."""
+        self._data, self._page_bytes, self._count = data, page_bytes, count
+
+    def are_there(self, transaction: int) -> bool:
+        """Whether the file has every page that a transaction can read or take as free."""
+        for number in (0, 1):
+            meta = self._page(number)
+            if meta is not None and struct.unpack_from("=Q", meta, _META_TRANSACTION_AT)[0] == transaction:
+                first = _META_DATABASES_AT
+                return all(self._has_table(meta, at) for at in (first, first + _DATABASE.size))
+        return False
+
+    def _page(self, number: int) -> bytes | None:
+        if number >= self._count:
+            return None
+        self._data.seek(number * self._page_bytes)
+        return self._data.read(self._page_bytes)
+
+    def _has_table(self, row: bytes, at: int) -> bool:
+        root = _DATABASE.unpack_from(row, at)[-1]
+        return root == _NOTHING or self._has_tree(root)
+
+    def _has_tree(self, number: int) -> bool:
+        page = self._page(number)
+        if page is None or len(page) < self._page_bytes:
+            return False
+        own_number, _, flags, lower, _ = _PAGE.unpack_from(page)
+        if own_number != number or not flags & (_BRANCH | _LEAF):
+            return False
+        places = struct.unpack_from(f"={(lower - _PAGE.size) // 2}H", page, _PAGE.size)
+        if flags & _BRANCH:
+            return all(self._has_tree(_child(page, at)) for at in places)
+        return all(self._has_value(page, at) for at in places)
+
+    def _has_value(self, page: bytes, at: int) -> bool:
+        _, _, flags, key_bytes = _NODE.unpack_from(page, at)
+        value_at = at + _NODE.size + key_bytes
+        if flags & _TABLE:
+            return self._has_table(page, value_at)
+        if not flags & _LARGE:
+            return True
+        number: int = struct.unpack_from("=Q", page, value_at)[0]
+        first = self._page(number)
+        return first is not None and number + _LARGE_PAGES.unpack_from(first, 12)[0] <= self._count
+
+
+def _child(page: bytes, at: int) -> int:
+    low, middle, high, _ = _NODE.unpack_from(page, at)
+    return int(low | middle << 16 | high << 32)
