@@ -28,8 +28,10 @@ from micromdm_py.net.ddm import HttpDeclarative
 from micromdm_py.net.nanomdm import send_checkins
 from micromdm_py.net.tls_context import outgoing_context
 from micromdm_py.net.wakeup import Waker
+from micromdm_py.protocol.password import SALT_BYTES, password_hash
 from micromdm_py.receivers import show_url
 from micromdm_py.server.lock import lock_store
+from micromdm_py.service.blueprints import Blueprints
 from micromdm_py.service.ca import CertificateAuthority, ChallengeRule, create_authority
 from micromdm_py.service.checkin import CheckInService
 from micromdm_py.service.commands import Commands
@@ -40,10 +42,12 @@ from micromdm_py.service.enroll import Challenges, Enroll, ProfileRule
 from micromdm_py.service.feed import Feed
 from micromdm_py.service.identity import AcceptanceRule, Identities
 from micromdm_py.service.inventory import Inventory
+from micromdm_py.service.profiles import Profiles
 from micromdm_py.service.push import PushNow
 from micromdm_py.service.push_certificate import PushCertificates
 from micromdm_py.service.sessions import Sessions
 from micromdm_py.service.tokens import Tokens
+from micromdm_py.service.users import Users
 from micromdm_py.service.views import Views
 from micromdm_py.service.waiting import LongPolls
 from micromdm_py.service.webhooks import Webhooks
@@ -248,6 +252,8 @@ def _services(config: Config, store: Store) -> Services:
     acceptance = AcceptanceRule(config.validate_scep_issuer, config.validate_scep_expiration)
     identities = Identities(store, lambda: authority.certificate, acceptance, binding, _now)
     declarative = lead.waiting(Declarative(config.dm, HttpDeclarative(), slots=slots))
+    blueprints = Blueprints(store, wake=wake, now=_now, make_uuid=_uuid)
+    users = Users(store, make_uuid=_uuid, hash_password=_hash_password)
     wants_idle = bool(config.command_webhook_url)
     wants_events = wants_idle or config.event_retention_days > 0
     return Services(
@@ -255,6 +261,8 @@ def _services(config: Config, store: Store) -> Services:
             store,
             identities,
             declarative,
+            blueprints,
+            users,
             wants_events=wants_events,
             wake=wake,
             now=_now,
@@ -275,6 +283,9 @@ def _services(config: Config, store: Store) -> Services:
         commands=Commands(store, strict=config.strict_commands, wake=wake, now=_now, make_uuid=_uuid),
         devices=Devices(store, _now),
         inventory=Inventory(store),
+        profiles=Profiles(store, authority.sign),
+        blueprints=blueprints,
+        users=users,
         views=Views(store, now=_now, show_url=show_url),
         sessions=Sessions(
             store, token_service(store), config.api_key, now=_now, make_secret=secrets.token_urlsafe
@@ -339,6 +350,10 @@ def _now() -> datetime:
 
 def _user_agent() -> str:
     return f"micromdm/{VERSION}"
+
+
+def _hash_password(password: str) -> bytes:
+    return password_hash(password, secrets.token_bytes(SALT_BYTES))
 
 
 def _uuid() -> str:

@@ -35,6 +35,7 @@ from micromdm_py.http.events import (
     WebhooksResource,
     WebhookTestResource,
 )
+from micromdm_py.http.library import add_library
 from micromdm_py.http.pages import HomeResource, VersionResource
 from micromdm_py.http.proxy import ProxyHeaders, StrictTransport
 from micromdm_py.http.push import LegacyPushResource, PushNow, PushResource
@@ -42,6 +43,7 @@ from micromdm_py.http.request import RequestLog
 from micromdm_py.http.routes import Routes
 from micromdm_py.http.scep import ScepResource
 from micromdm_py.http.tokens import TokenResource, TokensResource
+from micromdm_py.service.blueprints import Blueprints
 from micromdm_py.service.ca import CertificateAuthority
 from micromdm_py.service.checkin import CheckInService
 from micromdm_py.service.commands import Commands
@@ -50,9 +52,11 @@ from micromdm_py.service.devices import Devices
 from micromdm_py.service.enroll import Challenges, Enroll
 from micromdm_py.service.feed import Feed
 from micromdm_py.service.inventory import Inventory
+from micromdm_py.service.profiles import Profiles
 from micromdm_py.service.push_certificate import PushCertificates
 from micromdm_py.service.sessions import Sessions
 from micromdm_py.service.tokens import Tokens
+from micromdm_py.service.users import Users
 from micromdm_py.service.views import Views
 from micromdm_py.service.webhooks import Webhooks
 from micromdm_py.storage.base import AuditLog, Quarantine
@@ -79,6 +83,9 @@ class Services:
     tokens: Tokens
     audit_log: AuditLog
     quarantine: Quarantine
+    profiles: Profiles
+    blueprints: Blueprints
+    users: Users
     feed: Feed | None
     views: Views
     sessions: Sessions
@@ -176,6 +183,7 @@ def _admin_routes(app: App, services: Services, rule: AppRule) -> None:
     app.add_route("/v1/tokens", TokensResource(services.tokens))
     app.add_route("/v1/tokens/{name:segment}", TokenResource(services.tokens))
     app.add_route("/v1/audit", AuditResource(services.audit_log))
+    add_library(app, services.profiles, services.blueprints, services.users, limit)
     if services.feed is not None:
         app.add_route("/v1/events", EventsResource(services.feed))
     app.add_route("/v1/webhooks", WebhooksResource(services.webhooks))

@@ -13,6 +13,8 @@ READING = (".get", ".list")
 
 CANCEL, LIST = "mdm.apple.command.cancel", "mdm.apple.command.list"
 DEVICES = "mdm.apple.device.list"
+PROFILE_SET, BLUEPRINT_SET = "mdm.apple.profile.set", "mdm.apple.blueprint.set"
+USER_SET = "mdm.apple.user.set"
 PUSH = "mdm.apple.device.push"
 
 PERMISSIONS: Mapping[str, Mapping[str, str]] = {
@@ -28,6 +30,10 @@ PERMISSIONS: Mapping[str, Mapping[str, str]] = {
     "/push/{udid:segment}": {"GET": PUSH},
     "/v1/config/certificate": {"GET": "server.config.get", "PUT": "server.config.set"},
     "/v1/challenge": {"GET": "mdm.apple.enrollment.challenge", "POST": "mdm.apple.enrollment.challenge"},
+    "/v1/profiles": {"POST": "mdm.apple.profile.list", "PUT": PROFILE_SET, "DELETE": PROFILE_SET},
+    "/v1/blueprints": {"POST": "mdm.apple.blueprint.list", "PUT": BLUEPRINT_SET, "DELETE": BLUEPRINT_SET},
+    "/v1/blueprints/{name:segment}/apply": {"POST": "mdm.apple.blueprint.apply"},
+    "/v1/users": {"POST": "mdm.apple.user.list", "PUT": USER_SET, "DELETE": USER_SET},
     "/v1/tokens": {"GET": "server.token.list", "POST": "server.token.create"},
     "/v1/tokens/{name:segment}": {"DELETE": "server.token.revoke"},
     "/v1/events": {"GET": "mdm.event.get"},

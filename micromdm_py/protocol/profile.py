@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 
 from micromdm_py.protocol.plist import dumps_indented
 
-__all__ = ["EnrollmentProfile", "enrollment_profile", "ota_profile"]
+__all__ = ["ENROLLMENT", "OTA", "EnrollmentProfile", "enrollment_profile", "ota_profile"]
 
 IDENTIFIER = "com.github.micromdm.micromdm"
+ENROLLMENT, OTA = f"{IDENTIFIER}.enroll", f"{IDENTIFIER}.ota"
+"""PayloadIdentifiers; a stored profile with one of them is handed out in place of ours."""
 ORGANIZATION = "MicroMDM"
 ALL_RIGHTS = 8191
 

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from micromdm_py.errors import StartupError
 from micromdm_py.protocol.certificates import Certificate, load_certificate
+from micromdm_py.protocol.cms import sign_attached
 from micromdm_py.protocol.issuing import issue_certificate, make_ca
 from micromdm_py.protocol.scep import FailInfo, ScepRequest, build_failure, build_success, parse_pki_message
 from micromdm_py.storage.base import Depot
@@ -88,6 +89,11 @@ class CertificateAuthority:
     def certificate(self) -> Certificate:
         """The authority's own certificate."""
         return self._authority[0]
+
+    def sign(self, content: bytes) -> bytes:
+        """Wrap content in a signature of the authority, CMS in DER."""
+        certificate, key = self._authority
+        return sign_attached(content, key, certificate, signing_time=self._now())
 
     def answer(self, message: bytes) -> bytes:
         """Answer a PKIOperation.

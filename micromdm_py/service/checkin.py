@@ -23,7 +23,9 @@ from micromdm_py.protocol.checkin import (
 )
 from micromdm_py.protocol.plist import loads
 from micromdm_py.protocol.webhook import Event, checkin_event, server_event
+from micromdm_py.service.blueprints import Blueprints
 from micromdm_py.service.identity import Identities
+from micromdm_py.service.users import Users
 from micromdm_py.storage.base import Enrollments
 from micromdm_py.storage.records import Identity
 
@@ -42,6 +44,8 @@ class CheckInService:
         store: Enrollments,
         identities: Identities,
         declarative: Callable[[DeclarativeManagement], bytes],
+        blueprints: Blueprints,
+        users: Users,
         *,
         wants_events: bool,
         wake: Callable[[], None],
@@ -50,6 +54,7 @@ class CheckInService:
     ) -> None:
         """Store events only when somebody wants them; `wake` tells the courier that there is work."""
         self._store, self._identities, self._declarative = store, identities, declarative
+        self._blueprints, self._users = blueprints, users
         self._wants_events, self._wake = wants_events, wake
         self._now, self._make_uuid = now, make_uuid
 
@@ -90,7 +95,7 @@ class CheckInService:
         if isinstance(message, Authenticate):
             self._authenticate(message, identity, event, at)
         elif isinstance(message, TokenUpdate):
-            self._store.token_update(message, identity, event, at=at)
+            self._token_update(message, identity, event, at)
         elif isinstance(message, CheckOut):
             self._store.check_out(message, identity, event, at=at)
         elif isinstance(message, SetBootstrapToken):
@@ -99,6 +104,17 @@ class CheckInService:
         elif isinstance(message, GetBootstrapToken):
             return _bootstrap_reply(self._store.get_bootstrap_token(message, identity, event, at=at))
         return b""
+
+    def _token_update(
+        self, message: TokenUpdate, identity: Identity, event: Event | None, at: datetime
+    ) -> None:
+        ref = message.enrollment
+        if ref.kind.is_user_channel:
+            self._store.token_update(message, identity, event, at=at)
+            self._users.seen(ref, message.token)
+            return
+        welcome = self._blueprints.at_enrollment(awaiting=message.awaiting_configuration)
+        self._store.token_update(message, identity, event, at=at, welcome=welcome)
 
     def _authenticate(
         self, message: Authenticate, identity: Identity, event: Event | None, at: datetime

@@ -4,16 +4,14 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
-from micromdm_py.errors import MalformedField
 from micromdm_py.protocol.ids import check_id
-from micromdm_py.protocol.jsonbody import Json, field, read_object, strings
+from micromdm_py.protocol.jsonbody import strings
 from micromdm_py.protocol.jsonreply import json_reply, json_time
+from micromdm_py.service.wrapped import number, options
 from micromdm_py.storage.base import Enrollments
 from micromdm_py.storage.records import DeviceFilter, EnrollmentRecord
 
 __all__ = ["Devices"]
-
-MAX_PAGE = 2**31 - 1
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +32,8 @@ class Devices:
         Returns: the reply; its list is sorted by id, and null, as MicroMDM has it, when nothing matches.
         Raises: MalformedField.
         """
-        found = _options(body)
-        page, size = _number(found, "page"), _number(found, "per_page")
+        found = options(body)
+        page, size = number(found, "page"), number(found, "per_page")
         filters = strings(found, "filter_serial"), strings(found, "filter_udid")
         if any(values and not any(values) for values in filters):
             return json_reply({"devices": None})  # nothing but empty texts, which fit no device
@@ -54,7 +52,7 @@ class Devices:
             purge: also withdraw the queue and delete push data, binding and block mark.
         Raises: MalformedField, NotFound.
         """
-        found = _options(body)
+        found = options(body)
         udids, serials = strings(found, "udids"), strings(found, "serials")
         _check_ids("udids", udids)
         _check_ids("serials", serials)
@@ -74,19 +72,6 @@ class Devices:
         self._store.unblock(check_id("udid", udid))
         logger.info("unblocked %s", udid)
         return json_reply({})
-
-
-def _options(body: bytes) -> dict[str, Json]:
-    """The fields of a request, which MicroMDM wants inside `Opts` on some routes and beside it on others."""
-    found = read_object(body, trailing="ignore")
-    return {**found, **(field(found, "opts", dict) or {})}
-
-
-def _number(found: dict[str, Json], name: str) -> int:
-    value = field(found, name, int) or 0
-    if not 0 <= value <= MAX_PAGE:
-        raise MalformedField(name, f"must be from 0 to {MAX_PAGE}")
-    return value
 
 
 def _check_ids(name: str, values: tuple[str, ...]) -> None:

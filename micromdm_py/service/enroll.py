@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from micromdm_py.errors import NotConfigured
-from micromdm_py.protocol.profile import EnrollmentProfile, enrollment_profile, ota_profile
-from micromdm_py.storage.base import Depot, PushBook
+from micromdm_py.errors import NotConfigured, NotFound
+from micromdm_py.protocol.profile import ENROLLMENT, OTA, EnrollmentProfile, enrollment_profile, ota_profile
+from micromdm_py.service.blueprints import PROFILE
+from micromdm_py.storage.base import Depot, PushBook, Shelf
 
 __all__ = ["Challenges", "Enroll", "ProfileRule"]
 
@@ -18,7 +19,7 @@ CHALLENGE_BYTES = 24
 logger = logging.getLogger(__name__)
 
 
-class _Store(Depot, PushBook, Protocol):
+class _Store(Depot, PushBook, Shelf, Protocol):
     """What the profiles need of the store."""
 
 
@@ -67,14 +68,23 @@ class Enroll:
         self._warned = False
 
     def profile(self) -> bytes:
-        """The enrollment profile, with the push topic of the moment."""
+        """The stored profile of that identifier, else one of ours with the push topic of the moment."""
+        stored = self._stored(ENROLLMENT)
+        if stored is not None:
+            return stored
         challenge = self._challenges() if self._rule.one_time else self._rule.challenge
         what = EnrollmentProfile(self._rule.server_url, self._topic(), challenge, self._rule.tls_certificate)
         return enrollment_profile(what, self._make_uuid)
 
     def ota(self) -> bytes:
-        """The Profile Service payload."""
-        return ota_profile(self._rule.server_url, self._make_uuid)
+        """The Profile Service payload, or the stored profile of that identifier."""
+        return self._stored(OTA) or ota_profile(self._rule.server_url, self._make_uuid)
+
+    def _stored(self, identifier: str) -> bytes | None:
+        try:
+            return self._store.document(PROFILE, identifier)
+        except NotFound:
+            return None
 
     def _topic(self) -> str:
         try:

@@ -152,9 +152,17 @@ class Enrollments(Protocol):
         ...
 
     def token_update(
-        self, message: TokenUpdate, identity: Identity, event: Event | None, *, at: datetime
+        self,
+        message: TokenUpdate,
+        identity: Identity,
+        event: Event | None,
+        *,
+        at: datetime,
+        welcome: Sequence[NewEntry] = (),
     ) -> bool:
         """Keep push data; revive a dead token.
+
+        When it is the first since Authenticate, `welcome` is queued with it.
 
         Returns whether it is the first since Authenticate (device channels).
 
@@ -398,6 +406,10 @@ class Documents(Protocol):
 
     def get(self, kind: str, name: str) -> bytes | None:
         """A document, None when there is none."""
+        ...
+
+    def scan(self, kind: str, prefix: str = "") -> list[tuple[str, bytes]]:
+        """(name, body) of a kind whose names begin with a text, in the order of the names' bytes."""
         ...
 
     def put(self, kind: str, name: str, body: bytes) -> None:

@@ -32,9 +32,13 @@ class Overlay:
     So a change that raises half-way has written nothing, whatever the backend.
     """
 
-    def __init__(self, read: Callable[[str, str], bytes | None]) -> None:
-        """Read what was not changed here with `read`."""
-        self._read = read
+    def __init__(
+        self,
+        read: Callable[[str, str], bytes | None],
+        scan: Callable[[str, str], list[tuple[str, bytes]]],
+    ) -> None:
+        """Read what was not changed here with `read` and `scan`."""
+        self._read, self._scan = read, scan
         self.changes: dict[tuple[str, str], bytes | None] = {}
 
     def get(self, kind: str, name: str) -> bytes | None:
@@ -43,6 +47,14 @@ class Overlay:
             return self.changes[kind, name]
         except KeyError:
             return self._read(kind, name)
+
+    def scan(self, kind: str, prefix: str = "") -> list[tuple[str, bytes]]:
+        """See `storage.base.Documents`."""
+        found: dict[str, bytes | None] = dict(self._scan(kind, prefix))
+        changed = {name: body for (its, name), body in self.changes.items() if its == kind}
+        found |= {name: body for name, body in changed.items() if name.startswith(prefix)}
+        kept = [(name, body) for name, body in found.items() if body is not None]
+        return sorted(kept, key=lambda one: one[0].encode())
 
     def put(self, kind: str, name: str, body: bytes) -> None:
         """See `storage.base.Documents`."""

@@ -7,6 +7,7 @@ certificate, which cannot be removed, have one of their own.
 import asyncio
 import base64
 import contextlib
+import json
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -33,6 +34,14 @@ REFUSED = {
     "bb" * 32: ApnsAnswer(410, b'{"reason":"Unregistered","timestamp":1700000000000}'),
     "cc" * 32: ApnsAnswer(400, b'{"reason":"BadDeviceToken"}'),
 }
+
+
+LIBRARY = (
+    ("/v1/blueprints", "blueprints", "names", "name"),
+    ("/v1/profiles", "profiles", "ids", "Identifier"),
+    ("/v1/users", "users", "uuids", "uuid"),
+)
+"""What administrators keep: path, key of the list, key to remove by, and where its values are found."""
 
 
 class Site:
@@ -75,6 +84,12 @@ class Site:
 
     def clean(self) -> None:
         """Remove what earlier cases have left."""
+        for path, kept, names, key in LIBRARY:
+            answer = self.ask("POST", path, b"{}", AUTH, False)
+            found = (
+                [one[key] for one in json.loads(answer.body).get(kept) or []] if answer.status == 200 else []
+            )
+            self.ask("DELETE", path, json.dumps({names: found}).encode(), AUTH, False)
         for udid in (A, B):
             self.ask("DELETE", "/v1/devices?purge=true", b'{"udids": ["%s"]}' % udid.encode(), AUTH, False)
         for udid in (A, B, "USER-1", "USER%20ONE", "NOPE"):

@@ -18,6 +18,7 @@ from micromdm_py.http.proxy import ProxyHeaders, TrustedProxies
 from micromdm_py.http.request import RequestLog
 from micromdm_py.protocol.checkin import DeclarativeManagement
 from micromdm_py.receivers import show_url
+from micromdm_py.service.blueprints import Blueprints
 from micromdm_py.service.ca import CertificateAuthority, ChallengeRule
 from micromdm_py.service.checkin import CheckInService
 from micromdm_py.service.commands import Commands
@@ -27,9 +28,11 @@ from micromdm_py.service.enroll import Challenges, Enroll, ProfileRule
 from micromdm_py.service.feed import Feed
 from micromdm_py.service.identity import AcceptanceRule, Identities
 from micromdm_py.service.inventory import Inventory
+from micromdm_py.service.profiles import Profiles
 from micromdm_py.service.push_certificate import PushCertificates
 from micromdm_py.service.sessions import Sessions
 from micromdm_py.service.tokens import Tokens
+from micromdm_py.service.users import Users
 from micromdm_py.service.views import Views
 from micromdm_py.service.waiting import LongPolls
 from micromdm_py.service.webhooks import Webhooks
@@ -116,8 +119,13 @@ class Bench:
             "now": now,
             "make_uuid": make_uuid,
         }
+        blueprints = Blueprints(store, wake=_nothing, now=now, make_uuid=make_uuid)
+        users = Users(store, make_uuid=make_uuid, hash_password=lambda text: f"hash of {text}".encode())
         return Services(
-            checkin=CheckInService(store, identities, no_declarative, **told),
+            checkin=CheckInService(store, identities, no_declarative, blueprints, users, **told),
+            profiles=Profiles(store, authority.sign),
+            blueprints=blueprints,
+            users=users,
             connect=Connect(store, identities, wants_idle=False, **told),
             enroll=Enroll(store, ProfileRule("https://mdm.example.com"), challenges, make_uuid),
             authority=authority,

@@ -97,9 +97,11 @@ class DeviceBench(Bench):
         }
         challenges = Challenges(store, random_bytes=random_bytes(), now=now)
         uuids = map("uuid-{}".format, itertools.count(1)).__next__
+        base = super()._services(api_key)
+        keeping = base.blueprints, base.users
         return replace(
-            super()._services(api_key),
-            checkin=CheckInService(store, identities, self._manage, **told),
+            base,
+            checkin=CheckInService(store, identities, self._manage, *keeping, **told),
             connect=Connect(store, identities, wants_idle=True, **told),
             authority=authority,
             challenges=challenges,

@@ -17,6 +17,7 @@ API = {
     "MalformedField": 400,
     "Unauthenticated": 401,
     "NoCredentials": 401,
+    "CommandDone": 409,
     "Forbidden": 403,
     "NotFound": 404,
     "Conflict": 409,

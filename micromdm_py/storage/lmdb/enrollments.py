@@ -38,7 +38,7 @@ from micromdm_py.storage.lmdb.tables import (
     u64,
     unu64,
 )
-from micromdm_py.storage.records import DeviceFilter, EnrollmentRecord, Identity
+from micromdm_py.storage.records import DeviceFilter, EnrollmentRecord, Identity, NewEntry
 
 __all__ = ["EnrollmentPart"]
 
@@ -107,7 +107,13 @@ class EnrollmentPart(QueuePart):
         return self._channel(txn, message.enrollment, at_ms)
 
     def token_update(
-        self, message: TokenUpdate, identity: Identity, event: Event | None, *, at: datetime
+        self,
+        message: TokenUpdate,
+        identity: Identity,
+        event: Event | None,
+        *,
+        at: datetime,
+        welcome: Sequence[NewEntry] = (),
     ) -> bool:
         """See `storage.base.Enrollments`."""
         at_ms, ref = ms(at), message.enrollment
@@ -132,6 +138,8 @@ class EnrollmentPart(QueuePart):
             waiting = self._head(txn, number) is not None
             store_push_data(self._t, txn, number, data, at_ms, waiting=waiting)
             self._append(txn, message, event, at_ms)
+            for entry in welcome if first else ():
+                self._enqueue(txn, ref.enrollment_id, entry, at_ms, push=True, once=None)
             return first
 
         return self._env.write(operation)

@@ -29,24 +29,34 @@ class ShelfPart(Part):
 
     def documents(self, kind: str, *, after: str = "", limit: int | None = None) -> list[tuple[str, bytes]]:
         """See `storage.base.Shelf`."""
-        prefix = kind.encode() + b"\0"
-        found: list[tuple[str, bytes]] = []
+        begin = after.encode("utf-8", "surrogatepass")[:MAX_NAME_BYTES]
         with self._env.read() as txn:
-            cursor = txn.cursor(self._t.shelf)
             # One zero byte more than `after` is the first key that may follow it.
-            more = cursor.set_range(
-                prefix + (after.encode("utf-8", "surrogatepass")[:MAX_NAME_BYTES] + b"\0" if after else b"")
-            )
-            while more and (key := cursor.key()).startswith(prefix) and (limit is None or len(found) < limit):
-                found.append((key[len(prefix) :].decode(), cursor.value()))
-                more = cursor.next()
+            return self._range(txn, kind, b"", begin + b"\0" if begin else b"", limit)
+
+    def _range(
+        self, txn: Txn, kind: str, prefix: bytes, begin: bytes = b"", limit: int | None = None
+    ) -> list[tuple[str, bytes]]:
+        """Documents whose names begin with `prefix`, from `begin` on."""
+        head = kind.encode() + b"\0"
+        found: list[tuple[str, bytes]] = []
+        cursor = txn.cursor(self._t.shelf)
+        more = cursor.set_range(head + max(prefix, begin))
+        while more and (key := cursor.key()).startswith(head + prefix):
+            if limit is not None and len(found) >= limit:
+                break
+            found.append((key[len(head) :].decode(), cursor.value()))
+            more = cursor.next()
         return found
 
     def change_documents(self, change: Callable[[Documents], T]) -> T:
         """See `storage.base.Shelf`."""
 
         def operation(txn: Txn) -> T:
-            overlay = Overlay(lambda kind, name: self._document(txn, kind, name))
+            overlay = Overlay(
+                lambda kind, name: self._document(txn, kind, name),
+                lambda kind, prefix: self._range(txn, kind, prefix.encode("utf-8", "surrogatepass")),
+            )
             result = change(overlay)
             for (kind, name), body in overlay.changes.items():
                 if body is None:

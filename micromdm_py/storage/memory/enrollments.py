@@ -28,6 +28,7 @@ from micromdm_py.storage.records import (
     EnrollmentRecord,
     Fleet,
     Identity,
+    NewEntry,
     folded,
 )
 
@@ -79,7 +80,13 @@ class EnrollmentPart(QueuePart):
         return channel
 
     def token_update(
-        self, message: TokenUpdate, identity: Identity, event: Event | None, *, at: datetime
+        self,
+        message: TokenUpdate,
+        identity: Identity,
+        event: Event | None,
+        *,
+        at: datetime,
+        welcome: Sequence[NewEntry] = (),
     ) -> bool:
         """See `storage.base.Enrollments`."""
         with self._s.lock:
@@ -106,6 +113,8 @@ class EnrollmentPart(QueuePart):
             )
             if channel.open_commands:
                 channel.push.due_at = at
+            for entry in welcome if first else ():
+                self.enqueue(ref.enrollment_id, entry, at=at)
             return first
 
     def check_out(self, message: CheckOut, identity: Identity, event: Event | None, *, at: datetime) -> None:

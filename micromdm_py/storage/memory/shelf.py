@@ -32,7 +32,7 @@ class ShelfPart(Part):
     def change_documents(self, change: Callable[[Documents], T]) -> T:
         """See `storage.base.Shelf`."""
         with self._s.lock:
-            overlay = Overlay(self._document)
+            overlay = Overlay(self._document, self._scan)
             result = change(overlay)
             for key, body in overlay.changes.items():
                 if body is None:
@@ -40,6 +40,13 @@ class ShelfPart(Part):
                 else:
                     self._s.documents[key] = body
         return result
+
+    def _scan(self, kind: str, prefix: str) -> list[tuple[str, bytes]]:
+        return [
+            (name, body)
+            for (its, name), body in self._s.documents.items()
+            if its == kind and name.startswith(prefix)
+        ]
 
     def _document(self, kind: str, name: str) -> bytes | None:
         return self._s.documents.get((kind, name))
