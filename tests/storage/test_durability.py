@@ -12,7 +12,7 @@ import pytest
 
 from micromdm_py.errors import StartupError
 from micromdm_py.storage.lmdb.store import LmdbStore, open_store
-from micromdm_py.storage.records import HeldEvent, Once, PushCertificate, PushOutcome
+from micromdm_py.storage.records import HeldEvent, NewEntry, Once, PushCertificate, PushOutcome
 from tests.builders import NOW, Device, command, device, event, identity, report, user
 from tests.storage.backends import MAP_BYTES, open_lmdb
 from tests.storage.observing import contents, rows
@@ -199,7 +199,8 @@ def test_store_that_was_cut_off_is_refused_in_one_line(lmdb: LmdbStore, lmdb_pat
 
 def test_store_whose_last_pages_were_never_written_is_whole(lmdb: LmdbStore, lmdb_path: Path) -> None:
     phone = Device(lmdb).enrolls()
-    phone.queue("c")
+    lmdb.enqueue(phone.id, NewEntry("large", "X", bytes(50_000)), at=NOW)
+    phone.queue(*["c"] * 300)
     lmdb.close()
     with raw.open(str(lmdb_path), max_dbs=64, map_size=MAP_BYTES) as env, env.begin(write=True) as txn:
         shelf = env.open_db(b"meta", txn=txn)
@@ -209,7 +210,7 @@ def test_store_whose_last_pages_were_never_written_is_whole(lmdb: LmdbStore, lmd
     short = file.stat().st_size
     again = open_lmdb(lmdb_path)
     assert file.stat().st_size > short + (1 << 20)
-    assert [one.command_uuid for one in again.waiting(phone.id)] == ["c"]
+    assert [one.command_uuid for one in again.waiting(phone.id)] == ["large", *["c"] * 300]
     again.close()
 
 

@@ -45,15 +45,13 @@ def check_complete(path: Path) -> None:
         size = file.stat().st_size
         if size >= whole:
             return
+        complete = False
         with file.open("rb") as data, contextlib.suppress(struct.error):
-            if _Pages(data, page_bytes, size // page_bytes).are_there(txn.id()):
-                return _lengthen(file, size, whole)
-    raise StartupError(
-        f"opening store {path}: data.mdb is cut off: {size} of {whole} bytes; restore a backup"
-    )
-
-
-def _lengthen(file: Path, size: int, whole: int) -> None:
+            complete = _Pages(data, page_bytes, size // page_bytes).are_there(txn.id())
+    if not complete:
+        raise StartupError(
+            f"opening store {path}: data.mdb is cut off: {size} of {whole} bytes; restore a backup"
+        )
     with file.open("r+b") as data:
         os.posix_fallocate(data.fileno(), size, whole - size)  # what others write meanwhile stays
 
