@@ -35,6 +35,8 @@ def command(uuid: str, words: tuple[str, ...]) -> int:
         return 1
     for name in missing:
         click.echo(f"{name}: required by Apple, and missing", err=True)
+    if missing:
+        return 1
     click.echo(payload, nl=False)
     return 0
 

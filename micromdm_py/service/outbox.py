@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 from micromdm_py.errors import StorageUnavailable
 from micromdm_py.protocol.delivery import DeliveryResult
-from micromdm_py.service.backlog import Backlog, Delivery, Progress
+from micromdm_py.service.backlog import MAX_TRIES, Backlog, Delivery, Progress
 from micromdm_py.storage.base import AuditLog, Outbox
 from micromdm_py.storage.records import HeldEvent, StoredEvent
 
@@ -222,11 +222,11 @@ class Delivering:
             self._changed.set()
         for buried in progress.dead:
             _log.error(
-                "webhook receiver %s: event %s (%s) given up after %d refusals: %s",
+                "webhook receiver %s: event %s (%s) given up %s: %s",
                 self._label,
                 buried.event.sequence,
                 buried.event.event_topic,
-                buried.tries,
+                f"after {buried.tries} refusals" if buried.tries >= MAX_TRIES else "as too old",
                 buried.error,
             )
 

@@ -39,11 +39,11 @@ def test_an_unknown_type_is_one_line() -> None:
     assert done.stderr == "request_type: unknown RequestType: profilelist (did you mean ProfileList?)\n"
 
 
-def test_a_missing_key_is_told_beside_the_command() -> None:
+def test_without_a_required_key_nothing_is_written() -> None:
     done = micromdm("command", "InstallProfile")
-    assert done.returncode == 0
+    assert done.returncode == 1
     assert done.stderr == "payload: required by Apple, and missing\n"
-    assert plistlib.loads(done.stdout.encode())["Command"] == {"RequestType": "InstallProfile"}
+    assert done.stdout == ""
 
 
 def test_help_shows_the_form_of_the_words() -> None:

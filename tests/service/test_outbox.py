@@ -192,7 +192,9 @@ def test_a_new_delivering_goes_on_where_the_last_one_stopped(store: Store) -> No
     play(store, story)
 
 
-def test_a_refused_event_becomes_a_dead_letter_and_later_ones_go_on(store: Store) -> None:
+def test_a_refused_event_becomes_a_dead_letter_and_later_ones_go_on(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
     async def story(bench: Bench) -> None:
         bench.receiver.answers = {"A": REFUSED}
         bench.add("A", "a1")
@@ -208,6 +210,7 @@ def test_a_refused_event_becomes_a_dead_letter_and_later_ones_go_on(store: Store
         assert [one.event.body for one in store.dead_letters(URL, 10)] == [b"a1"]
 
     play(store, story)
+    assert "(mdm.Connect) given up after 10 refusals: " in caplog.text
 
 
 def test_topics_are_filtered_and_server_events_have_to_be_asked_for(store: Store) -> None:
@@ -272,7 +275,9 @@ def test_a_full_disk_stops_delivery_and_loses_nothing(store: Store) -> None:
     play(store, story)
 
 
-def test_events_older_than_the_retention_time_are_given_up(store: Store) -> None:
+def test_events_older_than_the_retention_time_are_given_up(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
     async def story(bench: Bench) -> None:
         bench.receiver.answers = dict.fromkeys("ABCD", UNREACHABLE)
         for enrollment in "ABCD":
@@ -287,6 +292,7 @@ def test_events_older_than_the_retention_time_are_given_up(store: Store) -> None
         assert bench.receiver.got[-1] == "e"
 
     play(store, story)
+    assert caplog.text.count("(mdm.Connect) given up as too old: ") == 4
 
 
 def test_one_receiver_that_is_down_does_not_concern_another(store: Store) -> None:
