@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from micromdm_py import lead
+from micromdm_py.compose_dep import build_dep
 from micromdm_py.config import Config
 from micromdm_py.errors import StartupError
 from micromdm_py.http.app import AppRule, Services, create_app
@@ -300,6 +301,7 @@ def _services(config: Config, store: Store) -> Services:
             )
         ),
         push_certificates=PushCertificates(store, store, wake=wake, now=_now),
+        dep=build_dep(store, config.depsim, slots, user_agent=_user_agent(), wake=wake, now=_now),
         tokens=token_service(store),
         audit_log=store,
         quarantine=store,

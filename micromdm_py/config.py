@@ -144,7 +144,7 @@ class Config:
     )
     apns_url: str = setting("https://api.push.apple.com", "URL of the push service")
     apns_ca_file: str = setting("", "file with the PEM authorities of the push service")
-    depsim: str = setting("", "URL of an enrollment program simulator", env="MICROMDM_DEPSIM_URL", later=True)
+    depsim: str = setting("", "URL of a simulator of Apple's DEP service", env="MICROMDM_DEPSIM_URL")
 
     # Diagnosis
     http_debug: bool = setting(False, "log requests and replies, without secrets")

@@ -81,7 +81,7 @@ INWARD = {
     "__main__": ("cli",),
     "__init__": (),
 }
-FREE = {"compose", "courier", "wsgi"}  # they put the parts together
+FREE = {"compose", "compose_dep", "courier", "wsgi"}  # they put the parts together
 
 OUTSIDE = {  # dependency -> the layers that may know it
     "certifi": {"net"},

@@ -16,6 +16,7 @@ COMMANDS = {
     "serve": "run the MDM server",
     "demo": "show the server at work with simulated devices",
     "simulate": "run simulated devices against a server",
+    "depsim": "play Apple's device assignment service",
     "command": "write a command as a property list, for the raw command API",
     "import-micromdm": "take over the database of a MicroMDM server",
     "import-nanomdm": "take over the filekv storage of a NanoMDM server",

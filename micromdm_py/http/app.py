@@ -16,6 +16,18 @@ from micromdm_py.http.client_certificate import ClientCertificates
 from micromdm_py.http.commands import CommandsResource, EnrollmentCommandsResource
 from micromdm_py.http.config_certificate import PushCertificateResource
 from micromdm_py.http.debug import DebugLog
+from micromdm_py.http.dep import (
+    Dep,
+    DepAccountResource,
+    DepAssignResource,
+    DepDeviceResource,
+    DepDevicesResource,
+    DepProfilesResource,
+    DepRulesResource,
+    DepStatusResource,
+    DepSyncResource,
+    DepTokensResource,
+)
 from micromdm_py.http.device import DeviceResource
 from micromdm_py.http.devices import (
     BlockResource,
@@ -80,6 +92,7 @@ class Services:
     inventory: Inventory
     push: PushNow
     push_certificates: PushCertificates
+    dep: Dep
     tokens: Tokens
     audit_log: AuditLog
     quarantine: Quarantine
@@ -180,6 +193,7 @@ def _admin_routes(app: App, services: Services, rule: AppRule) -> None:
     app.add_route("/v1/push/{udid:segment}", PushResource(services.push))
     app.add_route("/push/{udid:segment}", LegacyPushResource(services.push))
     app.add_route("/v1/config/certificate", PushCertificateResource(services.push_certificates))
+    _dep_routes(app, services.dep)
     app.add_route("/v1/tokens", TokensResource(services.tokens))
     app.add_route("/v1/tokens/{name:segment}", TokenResource(services.tokens))
     app.add_route("/v1/audit", AuditResource(services.audit_log))
@@ -193,3 +207,15 @@ def _admin_routes(app: App, services: Services, rule: AppRule) -> None:
     app.add_route("/v1/quarantine", QuarantineResource(services.quarantine))
     if rule.one_time_challenges:
         app.add_route("/v1/challenge", ChallengeResource(services.challenges))
+
+
+def _dep_routes(app: App, dep: Dep) -> None:
+    app.add_route("/v1/dep-tokens", DepTokensResource(dep))
+    app.add_route("/v1/dep/profiles", DepProfilesResource(dep))
+    app.add_route("/v1/dep/assign", DepAssignResource(dep))
+    app.add_route("/v1/dep/devices", DepDevicesResource(dep))
+    app.add_route("/v1/dep/devices/{serial:segment}", DepDeviceResource(dep))
+    app.add_route("/v1/dep/account", DepAccountResource(dep))
+    app.add_route("/v1/dep/syncnow", DepSyncResource(dep))
+    app.add_route("/v1/dep/autoassigners", DepRulesResource(dep))
+    app.add_route("/v1/dep/status", DepStatusResource(dep))

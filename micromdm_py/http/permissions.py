@@ -29,6 +29,27 @@ PERMISSIONS: Mapping[str, Mapping[str, str]] = {
     "/v1/push/{udid:segment}": {"GET": PUSH, "POST": PUSH},
     "/push/{udid:segment}": {"GET": PUSH},
     "/v1/config/certificate": {"GET": "server.config.get", "PUT": "server.config.set"},
+    "/v1/dep-tokens": {
+        "GET": "server.dep.token.show",  # with the secrets, so this is no mere reading
+        "PUT": "server.dep.token.set",
+        "DELETE": "server.dep.token.remove",
+    },
+    "/v1/dep/profiles": {
+        "PUT": "mdm.apple.dep.profile.define",
+        "POST": "mdm.apple.dep.profile.get",
+        "DELETE": "mdm.apple.dep.profile.assign",
+    },
+    "/v1/dep/assign": {"POST": "mdm.apple.dep.profile.assign"},
+    "/v1/dep/devices": {"POST": "mdm.apple.dep.device.list"},
+    "/v1/dep/devices/{serial:segment}": {"GET": "mdm.apple.dep.device.get"},
+    "/v1/dep/account": {"GET": "mdm.apple.dep.account.get"},
+    "/v1/dep/syncnow": {"POST": "mdm.apple.dep.sync"},
+    "/v1/dep/autoassigners": {
+        "GET": "mdm.apple.dep.autoassigner.list",
+        "POST": "mdm.apple.dep.autoassigner.set",
+        "DELETE": "mdm.apple.dep.autoassigner.remove",
+    },
+    "/v1/dep/status": {"GET": "mdm.apple.dep.status.get"},
     "/v1/challenge": {"GET": "mdm.apple.enrollment.challenge", "POST": "mdm.apple.enrollment.challenge"},
     "/v1/profiles": {"POST": "mdm.apple.profile.list", "PUT": PROFILE_SET, "DELETE": PROFILE_SET},
     "/v1/blueprints": {"POST": "mdm.apple.blueprint.list", "PUT": BLUEPRINT_SET, "DELETE": BLUEPRINT_SET},

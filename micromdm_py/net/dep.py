@@ -12,7 +12,7 @@ from micromdm_py.protocol.dep.faults import DepFault, Meaning
 from micromdm_py.protocol.dep.session import Answer, Call, Session
 from micromdm_py.protocol.dep.token import DepToken
 
-__all__ = ["LIMIT_S", "AsyncDepClient", "DepClient", "Sessions"]
+__all__ = ["LIMIT_S", "AsyncDepClient", "DepClient", "DepSessions"]
 
 LIMIT_S = 20.0
 """Longest time that one call may take, together with the session that it may need."""
@@ -20,7 +20,7 @@ MAX_ANSWER_BYTES = 32 << 20
 MAX_SESSIONS = 64
 
 
-class Sessions:
+class DepSessions:
     """One session for each token, shared by all calls of a process."""
 
     def __init__(
@@ -47,7 +47,7 @@ class DepClient:
     """Calls for threads. Honours the proxy variables, `SSL_CERT_FILE` and `SSL_CERT_DIR`."""
 
     def __init__(
-        self, sessions: Sessions, client: httpx.Client | None = None, limit_s: float = LIMIT_S
+        self, sessions: DepSessions, client: httpx.Client | None = None, limit_s: float = LIMIT_S
     ) -> None:
         """Use `client`, by default one of our own, made for the first call."""
         self._sessions, self._client, self._limit_s = sessions, client, limit_s
@@ -86,7 +86,7 @@ class AsyncDepClient:
     """The same for an event loop."""
 
     def __init__(
-        self, sessions: Sessions, client: httpx.AsyncClient | None = None, limit_s: float = LIMIT_S
+        self, sessions: DepSessions, client: httpx.AsyncClient | None = None, limit_s: float = LIMIT_S
     ) -> None:
         """Use `client`, by default one of our own, made for the first call."""
         self._sessions, self._client, self._limit_s = sessions, client, limit_s

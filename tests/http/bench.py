@@ -14,6 +14,7 @@ import falcon.testing
 from micromdm_py.errors import UpstreamFailed
 from micromdm_py.http.app import AppRule, Services, create_app
 from micromdm_py.http.client_certificate import ClientCertificates
+from micromdm_py.http.dep import Dep
 from micromdm_py.http.proxy import ProxyHeaders, TrustedProxies
 from micromdm_py.http.request import RequestLog
 from micromdm_py.protocol.checkin import DeclarativeManagement
@@ -23,6 +24,11 @@ from micromdm_py.service.ca import CertificateAuthority, ChallengeRule
 from micromdm_py.service.checkin import CheckInService
 from micromdm_py.service.commands import Commands
 from micromdm_py.service.connect import Connect
+from micromdm_py.service.dep.accounts import Accounts
+from micromdm_py.service.dep.proxy import DepProxy
+from micromdm_py.service.dep.roster import Roster
+from micromdm_py.service.dep.rules import DepRules
+from micromdm_py.service.dep.tokens import DepTokens
 from micromdm_py.service.devices import Devices
 from micromdm_py.service.enroll import Challenges, Enroll, ProfileRule
 from micromdm_py.service.feed import Feed
@@ -36,10 +42,13 @@ from micromdm_py.service.users import Users
 from micromdm_py.service.views import Views
 from micromdm_py.service.waiting import LongPolls
 from micromdm_py.service.webhooks import Webhooks
+from micromdm_py.simulator.depsim import DepService
 from micromdm_py.storage.base import Store
 from micromdm_py.storage.memory.store import MemoryStore
 from micromdm_py.storage.records import BindingRule
 from tests.fakes.clock import Clock
+from tests.fakes.dep import client_of
+from tests.protocol.crypto_samples import rsa_key
 
 API_KEY = "sec:ret"
 BUILD = {name: "1" for name in "version branch revision go_version build_date build_user".split()}
@@ -91,9 +100,14 @@ def no_declarative(_message: DeclarativeManagement) -> bytes:
 class Bench:
     """An application, what it writes to its log, and how to ask it."""
 
-    def __init__(self, store: Store | None = None, rule: AppRule = RULE, **changes: object) -> None:
+    def __init__(
+        self, store: Store | None = None, rule: AppRule = RULE, depsim: str = "", **changes: object
+    ) -> None:
         self.store = store or MemoryStore()
         self.clock, self.push, self.lines = Clock(), Push(), list[str]()
+        self.woken = list[None]()
+        self.apple = DepService(("S1", "S2"), now=self.clock)
+        self._accounts = Accounts(self.store, depsim)
         self._names = map("request-{}".format, itertools.count(1))
         log = RequestLog(self._names.__next__, self.lines.append)
         rule = replace(rule, **changes)  # type: ignore[arg-type]  # fields
@@ -135,6 +149,7 @@ class Bench:
             inventory=Inventory(store),
             push=self.push,
             push_certificates=PushCertificates(store, store, wake=_nothing, now=now),
+            dep=self._dep(),
             tokens=tokens,
             views=Views(store, now=now, show_url=show_url),
             sessions=Sessions(store, tokens, api_key, now=now, make_secret=make_secret),
@@ -145,6 +160,15 @@ class Bench:
             now=now,
             client_certificates=ClientCertificates("", TrustedProxies(())),
             proxy_headers=ProxyHeaders(TrustedProxies(()), enabled=False),
+        )
+
+    def _dep(self) -> Dep:
+        store, now, roster = self.store, self.clock, Roster(self.store)
+        told: Mapping[str, Any] = {"wake": lambda: self.woken.append(None), "now": now}
+        return Dep(
+            DepTokens(store, make_key=lambda: rsa_key("device"), **told),
+            DepProxy(self._accounts, roster, client_of(self.apple, now), 2, now=now),
+            DepRules(store, self._accounts, roster, **told),
         )
 
     def ask(

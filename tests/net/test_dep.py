@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from micromdm_py.net import dep
-from micromdm_py.net.dep import AsyncDepClient, DepClient, Sessions
+from micromdm_py.net.dep import AsyncDepClient, DepClient, DepSessions
 from micromdm_py.protocol.dep.faults import DepFault, Meaning
 from micromdm_py.protocol.dep.token import DepToken
 from tests.fakes.clock import Clock
@@ -19,8 +19,8 @@ Handler = Callable[[httpx.Request], httpx.Response]
 Ask = Callable[..., bytes]
 
 
-def sessions() -> Sessions:
-    return Sessions(user_agent="micromdm/1", now=Clock(), make_nonce=map(str, count()).__next__)
+def sessions() -> DepSessions:
+    return DepSessions(user_agent="micromdm/1", now=Clock(), make_nonce=map(str, count()).__next__)
 
 
 def in_thread(handler: Handler, limit_s: float = 20.0) -> Ask:

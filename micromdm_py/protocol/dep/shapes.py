@@ -29,6 +29,7 @@ __all__ = [
     "results_of",
 ]
 
+MAX_SERIAL_CHARS = 64
 MAX_SERIALS = 1000
 """Most serial numbers of one call, and most devices of one page."""
 
@@ -97,9 +98,7 @@ def page_of(found: Mapping[str, Json]) -> DevicePage:
     cursor = found.get("cursor")
     if not isinstance(cursor, str) or not cursor:
         raise DepFault(200, "the answer has no cursor", Meaning.UNAVAILABLE)
-    listed = [
-        one for one in _list(found.get("devices")) if isinstance(one, dict) and _text(one, "serial_number")
-    ]
+    listed = [one for one in _list(found.get("devices")) if isinstance(one, dict) and _is_named(one)]
     listed.sort(key=_op_date)  # Apple promises no order, and a device may be listed more than once
     return DevicePage(tuple(listed), cursor, found.get("more_to_follow") is True)
 
@@ -179,6 +178,11 @@ def _url(found: Mapping[str, Json]) -> dict[str, Json]:
         "http_method": found.get("http_method"),
         "limit": {name: _number(numbers.get(name)) for name in ("default", "maximum")},
     }
+
+
+def _is_named(found: Mapping[str, Json]) -> bool:
+    serial = _text(found, "serial_number")
+    return 0 < len(serial) <= MAX_SERIAL_CHARS and serial.isprintable()
 
 
 def _op_date(found: Mapping[str, Json]) -> float:

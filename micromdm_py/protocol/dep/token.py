@@ -18,7 +18,14 @@ from micromdm_py.errors import MalformedField, MalformedRequest
 from micromdm_py.protocol.certificates import Certificate
 from micromdm_py.protocol.enveloped import decrypt
 
-__all__ = ["MAX_TOKEN_FILE_BYTES", "DepToken", "open_token_file", "parse_token", "read_time"]
+__all__ = [
+    "MAX_TOKEN_FILE_BYTES",
+    "SIMULATOR_TOKEN",
+    "DepToken",
+    "open_token_file",
+    "parse_token",
+    "read_time",
+]
 
 MAX_TOKEN_FILE_BYTES = 1 << 18
 FIELD = "p7m_content"
@@ -42,6 +49,20 @@ class DepToken:
     access_token: str = field(repr=False)
     access_secret: str = field(repr=False)
     expires_at: datetime | None
+
+
+SIMULATOR_TOKEN = DepToken(
+    "CK_48dd68d198350f51258e885ce9a5c37ab7f98543c4a697323d75682a6c10a32501cb247e3db08105db868f73f2c972bdb6ae77112"
+    "aea803b9219eb52689d42e6",
+    "CS_34c7b2b531a600d99a0e4edcf4a78ded79b86ef318118c2f5bcfee1b011108c32d5302df801adbe29d446eb78f02b13144e323eb9"
+    "aad51c79f01e50cb45c3a68",
+    "AT_927696831c59ba510cfe4ec1a69e5267c19881257d4bca2906a99d0785b785a6f6fdeb09774954fdd5e2d0ad952e3af52c6d8d2f2"
+    "1c924ba0caf4a031c158b89",
+    "AS_c31afd7a09691d83548489336e8ff1cb11b82b6bca13f793344496a556b1f4972eaff4dde6deb5ac9cf076fdfa97ec97699c34d51"
+    "5947b9cf9ed31c99dded6ba",
+    None,
+)
+"""What simulators of the service accept, MicroMDM's too; good for nothing else."""
 
 
 def open_token_file(content: bytes, keys: Iterable[tuple[rsa.RSAPrivateKey, Certificate]]) -> DepToken:

@@ -1,0 +1,48 @@
+"""Putting automated enrolment together, for web workers and for the courier."""
+
+import secrets
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from micromdm_py import lead
+from micromdm_py.http.dep import Dep
+from micromdm_py.net.dep import DepClient, DepSessions
+from micromdm_py.service.dep.accounts import Accounts
+from micromdm_py.service.dep.proxy import DepProxy
+from micromdm_py.service.dep.roster import Roster
+from micromdm_py.service.dep.rules import DepRules
+from micromdm_py.service.dep.tokens import DepTokens
+from micromdm_py.storage.base import Store
+
+__all__ = ["build_dep"]
+
+
+def build_dep(
+    store: Store,
+    simulator: str,
+    slots: int,
+    *,
+    user_agent: str,
+    wake: Callable[[], None],
+    now: Callable[[], datetime],
+) -> Dep:
+    """The use cases of automated enrolment.
+
+    Args:
+        store: where everything is kept.
+        simulator: URL of a simulator, "" for none.
+        slots: how many calls to Apple may be made at once.
+        user_agent: of these calls.
+        wake: wakes the courier.
+        now: gives the time, aware UTC.
+    """
+    accounts, roster = Accounts(store, simulator), Roster(store)
+    sessions = DepSessions(user_agent=user_agent, now=now, make_nonce=partial(secrets.token_hex, 16))
+    return Dep(
+        DepTokens(store, wake=wake, now=now, make_key=partial(rsa.generate_private_key, 65537, 2048)),
+        DepProxy(accounts, roster, lead.waiting(DepClient(sessions)), slots, now=now),
+        DepRules(store, accounts, roster, wake=wake, now=now),
+    )

@@ -1,0 +1,146 @@
+"""/v1/dep-tokens and /v1/dep/…: automated enrolment. `?name=` means another token than the default one."""
+
+from dataclasses import dataclass
+
+import falcon
+
+from micromdm_py.http.body import read_body
+from micromdm_py.http.reply import flag, query_value, reply
+from micromdm_py.service.dep.proxy import DepProxy
+from micromdm_py.service.dep.rules import DepRules
+from micromdm_py.service.dep.tokens import DepTokens
+
+__all__ = [
+    "Dep",
+    "DepAccountResource",
+    "DepAssignResource",
+    "DepDeviceResource",
+    "DepDevicesResource",
+    "DepProfilesResource",
+    "DepRulesResource",
+    "DepStatusResource",
+    "DepSyncResource",
+    "DepTokensResource",
+]
+
+MAX_BODY_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Dep:
+    """The use cases of automated enrolment."""
+
+    tokens: DepTokens
+    proxy: DepProxy
+    rules: DepRules
+
+
+class _Resource:
+    """What all have in common."""
+
+    needs_api_key = True
+
+    def __init__(self, dep: Dep) -> None:
+        """Work with `dep`."""
+        self._dep = dep
+
+
+class DepTokensResource(_Resource):
+    """GET lists, PUT stores, DELETE removes."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Show the tokens and the certificate for Apple's portal."""
+        reply(resp, self._dep.tokens.show(_name(req)))
+
+    def on_put(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Store a token file."""
+        body = read_body(req, MAX_BODY_BYTES)
+        reply(resp, self._dep.tokens.store(body, _name(req), force=flag(req, "force")))
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Forget a token."""
+        reply(resp, self._dep.tokens.remove(_name(req)))
+
+
+class DepProfilesResource(_Resource):
+    """PUT defines, POST fetches, DELETE takes a profile away from devices."""
+
+    def on_put(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Define a profile."""
+        reply(resp, self._dep.proxy.define_profile(read_body(req, MAX_BODY_BYTES), _name(req)))
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Fetch a profile."""
+        reply(resp, self._dep.proxy.fetch_profile(read_body(req, MAX_BODY_BYTES), _name(req)))
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Take the profile away from devices."""
+        reply(resp, self._dep.proxy.remove_profile(read_body(req, MAX_BODY_BYTES), _name(req)))
+
+
+class DepAssignResource(_Resource):
+    """POST /v1/dep/assign."""
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Give a profile to devices."""
+        reply(resp, self._dep.proxy.assign_profile(read_body(req, MAX_BODY_BYTES), _name(req)))
+
+
+class DepDevicesResource(_Resource):
+    """POST /v1/dep/devices."""
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Ask Apple for details of devices."""
+        reply(resp, self._dep.proxy.devices(read_body(req, MAX_BODY_BYTES), _name(req)))
+
+
+class DepDeviceResource(_Resource):
+    """GET /v1/dep/devices/{serial}."""
+
+    def on_get(self, _req: falcon.Request, resp: falcon.Response, serial: str) -> None:
+        """Tell what is known of a device and which profile it shall have."""
+        reply(resp, self._dep.rules.explain(serial))
+
+
+class DepAccountResource(_Resource):
+    """GET /v1/dep/account."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Ask Apple for the organization."""
+        reply(resp, self._dep.proxy.account(_name(req)))
+
+
+class DepSyncResource(_Resource):
+    """POST /v1/dep/syncnow."""
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Ask for a sync; the answer is empty, as MicroMDM has it."""
+        self._dep.rules.sync_now(_name(req))
+
+
+class DepRulesResource(_Resource):
+    """/v1/dep/autoassigners: GET lists, POST sets, DELETE removes."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Show the rule."""
+        reply(resp, self._dep.rules.show(_name(req)))
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Set the rule."""
+        reply(resp, self._dep.rules.store(read_body(req, MAX_BODY_BYTES), _name(req)))
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Remove the rule."""
+        reply(resp, self._dep.rules.remove(read_body(req, MAX_BODY_BYTES), _name(req)))
+
+
+class DepStatusResource(_Resource):
+    """GET /v1/dep/status."""
+
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        """Tell how each token stands."""
+        reply(resp, self._dep.rules.status())
+
+
+def _name(req: falcon.Request) -> str | None:
+    return query_value(req, "name")

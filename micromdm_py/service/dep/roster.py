@@ -1,0 +1,137 @@
+"""The devices that Apple has assigned to our servers, as documents of the store."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+
+from micromdm_py.errors import NotFound
+from micromdm_py.protocol.dep.documents import DEVICE, SYNC, KnownDevice, SyncState
+from micromdm_py.protocol.jsonbody import Json
+from micromdm_py.storage.base import Documents, Shelf
+
+__all__ = ["Roster"]
+
+BATCH = 500
+"""How many documents are read or changed at a time: others wait for a change."""
+DONE = "SUCCESS"
+
+
+class Roster:
+    """Every device that Apple has told us of, by serial number."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        """Keep them on `shelf`."""
+        self._shelf = shelf
+
+    def is_empty(self) -> bool:
+        """Whether there is none."""
+        return not self._shelf.documents(DEVICE, limit=1)
+
+    def get(self, serial: str) -> KnownDevice | None:
+        """One device, None when Apple has not told us of it."""
+        if not serial:
+            return None
+        try:
+            return KnownDevice.of(self._shelf.document(DEVICE, serial))
+        except NotFound:
+            return None
+
+    def all(self) -> Iterator[tuple[str, KnownDevice]]:
+        """Every device by serial number; read in batches, so changes meanwhile may show."""
+        after = ""
+        while rows := self._shelf.documents(DEVICE, after=after, limit=BATCH):
+            yield from ((serial, KnownDevice.of(body)) for serial, body in rows)
+            after = rows[-1][0]
+
+    def take_page(self, name: str, devices: Sequence[Mapping[str, Json]], state: SyncState) -> None:
+        """Write down a page of a token's devices together with how far the sync has come: both or nothing.
+
+        Args:
+            name: of the token.
+            devices: as Apple describes them, in the order in which things happened.
+            state: what is to be known once they are written.
+        """
+
+        def change(shelf: Documents) -> None:
+            for facts in devices:
+                _take(shelf, name, facts, state.fetch_id)
+            shelf.put(SYNC, name, state.body())
+
+        self._shelf.change_documents(change)
+
+    def forget(self, name: str, but: str = "") -> int:
+        """Remove the devices of a token, except those seen in or after the full fetch `but`."""
+        removed, after = 0, ""
+        while rows := self._shelf.documents(DEVICE, after=after, limit=BATCH):
+            after = rows[-1][0]
+            gone = [serial for serial, body in rows if _is_gone(body, name, but)]
+            if gone:
+                removed += self._shelf.change_documents(partial(_remove, serials=gone, name=name, but=but))
+        return removed
+
+    def note(
+        self, results: Mapping[str, str], profile_uuid: str, at: datetime, *, by_hand: bool, token: str
+    ) -> None:
+        """Remember what became of an assignment.
+
+        Args:
+            results: Apple's word for each serial number; devices that are not known are left out.
+            profile_uuid: what was assigned, "" when profiles were removed.
+            at: when.
+            by_hand: an administrator has asked for it.
+            token: name of the token it was done with.
+        """
+
+        def change(shelf: Documents) -> None:
+            for serial, result in results.items():
+                row = shelf.get(DEVICE, serial)
+                if row is None or (old := KnownDevice.of(row)).token != token:
+                    continue
+                new = old.assigned(profile_uuid, at) if result == DONE else old
+                if by_hand:
+                    new = replace(new, by_hand=profile_uuid, by_hand_at=at) if result == DONE else new
+                else:
+                    new = replace(new, result=result, tried_at=at)
+                shelf.put(DEVICE, serial, new.body())
+
+        self._shelf.change_documents(change)
+
+    def hide(self, serials: Sequence[str]) -> None:
+        """Leave devices out of lists until Apple mentions them again."""
+
+        def change(shelf: Documents) -> None:
+            for serial in serials:
+                if row := shelf.get(DEVICE, serial):
+                    shelf.put(DEVICE, serial, replace(KnownDevice.of(row), listed=False).body())
+
+        self._shelf.change_documents(change)
+
+
+def _take(shelf: Documents, name: str, facts: Mapping[str, Json], fetch_id: str) -> None:
+    serial = str(facts["serial_number"])
+    row = shelf.get(DEVICE, serial)
+    old = KnownDevice.of(row) if row else None
+    mine = old if old and old.token == name else None
+    if facts.get("op_type") == "deleted":
+        if mine:
+            shelf.remove(DEVICE, serial)
+        return
+    told = {key: value for key, value in facts.items() if value not in (None, "")}
+    known = replace(mine, fetch_id=fetch_id, facts=told, listed=True) if mine else None
+    shelf.put(DEVICE, serial, (known or KnownDevice(name, fetch_id, told)).body())
+
+
+def _is_gone(body: bytes, name: str, but: str) -> bool:
+    known = KnownDevice.of(body)
+    return known.token == name and (not but or known.fetch_id != but)
+
+
+def _remove(shelf: Documents, serials: Sequence[str], name: str, but: str) -> int:
+    removed = 0
+    for serial in serials:
+        row = shelf.get(DEVICE, serial)
+        if row and _is_gone(row, name, but):
+            shelf.remove(DEVICE, serial)
+            removed += 1
+    return removed

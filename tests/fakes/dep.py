@@ -1,0 +1,36 @@
+"""The simulated device assignment service, reached through the real client without a network."""
+
+from itertools import count
+
+import httpx
+
+from micromdm_py.net.dep import AsyncDepClient, DepClient, DepSessions
+from micromdm_py.simulator.depsim import DepService
+from tests.fakes.clock import Clock
+
+URL = "https://dep.example.com"
+
+
+def _sessions(clock: Clock) -> DepSessions:
+    return DepSessions(user_agent="micromdm/test", now=clock, make_nonce=map("n{}".format, count()).__next__)
+
+
+def _transport(service: DepService) -> httpx.MockTransport:
+    def handle(request: httpx.Request) -> httpx.Response:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        url = f"{request.url.scheme}://{request.url.host}"
+        target = request.url.raw_path.decode()
+        status, told, body = service.answer(request.method, target, headers, request.content, url)
+        return httpx.Response(status, headers=told, content=body)
+
+    return httpx.MockTransport(handle)
+
+
+def client_of(service: DepService, clock: Clock) -> DepClient:
+    """A client whose calls all reach `service`."""
+    return DepClient(_sessions(clock), httpx.Client(transport=_transport(service)))
+
+
+def async_client_of(service: DepService, clock: Clock) -> AsyncDepClient:
+    """The same for an event loop."""
+    return AsyncDepClient(_sessions(clock), httpx.AsyncClient(transport=_transport(service)))
