@@ -35,6 +35,7 @@ from micromdm_py.server.lock import lock_store
 from micromdm_py.service.blueprints import Blueprints
 from micromdm_py.service.ca import CertificateAuthority, ChallengeRule, create_authority
 from micromdm_py.service.checkin import CheckInService
+from micromdm_py.service.command_records import CommandRecords
 from micromdm_py.service.commands import Commands
 from micromdm_py.service.connect import Connect
 from micromdm_py.service.declarative import Declarative
@@ -282,6 +283,7 @@ def _services(config: Config, store: Store) -> Services:
         authority=authority,
         challenges=challenges,
         commands=Commands(store, strict=config.strict_commands, wake=wake, now=_now, make_uuid=_uuid),
+        records=CommandRecords(store, lead.waiting(LongPolls(slots)), now=_now),
         devices=Devices(store, _now),
         inventory=Inventory(store),
         profiles=Profiles(store, authority.sign),

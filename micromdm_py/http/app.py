@@ -13,6 +13,7 @@ from micromdm_py.http.audit import AuditResource, AuditTrail
 from micromdm_py.http.auth import Access
 from micromdm_py.http.challenge import ChallengeResource
 from micromdm_py.http.client_certificate import ClientCertificates
+from micromdm_py.http.command_records import CommandResource, DeviceCommandsResource
 from micromdm_py.http.commands import CommandsResource, EnrollmentCommandsResource
 from micromdm_py.http.config_certificate import PushCertificateResource
 from micromdm_py.http.debug import DebugLog
@@ -58,6 +59,7 @@ from micromdm_py.http.tokens import TokenResource, TokensResource
 from micromdm_py.service.blueprints import Blueprints
 from micromdm_py.service.ca import CertificateAuthority
 from micromdm_py.service.checkin import CheckInService
+from micromdm_py.service.command_records import CommandRecords
 from micromdm_py.service.commands import Commands
 from micromdm_py.service.connect import Connect
 from micromdm_py.service.devices import Devices
@@ -88,6 +90,7 @@ class Services:
     authority: CertificateAuthority
     challenges: Challenges
     commands: Commands
+    records: CommandRecords
     devices: Devices
     inventory: Inventory
     push: PushNow
@@ -182,11 +185,14 @@ def _pages(app: App, services: Services) -> None:
 
 def _admin_routes(app: App, services: Services, rule: AppRule) -> None:
     limit = rule.max_body_bytes
-    app.add_route("/v1/commands", CommandsResource(services.commands, limit))
-    app.add_route("/v1/commands/{udid:segment}", EnrollmentCommandsResource(services.commands, limit))
+    queueing = services.commands, services.records, limit
+    app.add_route("/v1/commands", CommandsResource(*queueing))
+    app.add_route("/v1/commands/{udid:segment}", EnrollmentCommandsResource(*queueing))
+    app.add_route("/v1/commands/{udid:segment}/{command:segment}", CommandResource(services.records))
     app.add_route("/v1/devices", DevicesResource(services.devices, limit))
     app.add_route("/v1/devices/search", DeviceSearchResource(services.inventory))
     app.add_route("/v1/devices/{udid:segment}", KnownDeviceResource(services.inventory))
+    app.add_route("/v1/devices/{udid:segment}/commands", DeviceCommandsResource(services.records))
     app.add_route("/v1/devices/{udid:segment}/inventory", InventoryResource(services.inventory))
     app.add_route("/v1/devices/{udid:segment}/block", BlockResource(services.devices))
     app.add_route("/v1/devices/{udid:segment}/unblock", UnblockResource(services.devices))

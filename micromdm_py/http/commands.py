@@ -5,11 +5,15 @@ import falcon
 from micromdm_py.http.audit import audit_note
 from micromdm_py.http.auth import caller_of
 from micromdm_py.http.body import read_body
-from micromdm_py.http.reply import flag, reply
+from micromdm_py.http.command_records import may_read_secrets
+from micromdm_py.http.reply import flag, query_number, query_value, reply
+from micromdm_py.protocol.commands import OPTIONS
 from micromdm_py.service.access import CREATE
-from micromdm_py.service.commands import Commands, Permit
+from micromdm_py.service.command_records import CommandRecords
+from micromdm_py.service.commands import Commands, Permit, Receipt
+from micromdm_py.service.waiting import MAX_WAIT_S
 
-__all__ = ["CommandsResource", "EnrollmentCommandsResource", "permit"]
+__all__ = ["CommandsResource", "EnrollmentCommandsResource", "options", "permit"]
 
 
 def permit(req: falcon.Request) -> Permit:
@@ -22,41 +26,58 @@ def permit(req: falcon.Request) -> Permit:
     return check
 
 
-class CommandsResource:
-    """POST /v1/commands: a command given as JSON."""
+def options(req: falcon.Request) -> dict[str, object]:
+    """How to queue a command, as far as the query says."""
+    return {name: value for name in OPTIONS if (value := query_value(req, name)) is not None}
 
+
+def seconds_to_wait(req: falcon.Request) -> int:
+    """How long to wait for the device's answer. Raises: MalformedField."""
+    return query_number(req, "wait", 0, MAX_WAIT_S, default=0)
+
+
+class _Queueing:
     needs_api_key = True
 
-    def __init__(self, commands: Commands, max_body_bytes: int) -> None:
-        """Queue with `commands`."""
-        self._commands, self._max = commands, max_body_bytes
+    def __init__(self, commands: Commands, records: CommandRecords, max_body_bytes: int) -> None:
+        """Queue with `commands`, wait with `records`."""
+        self._commands, self._records, self._max = commands, records, max_body_bytes
+
+    def _answer(self, req: falcon.Request, resp: falcon.Response, receipt: Receipt, wait_s: int) -> None:
+        """201: queued, or with `?wait=` answered. 202: the time is over, and the device has not answered."""
+        if not wait_s:
+            return reply(resp, receipt.reply, 201)
+        secrets = may_read_secrets(req)
+        answered, document = self._records.answered(receipt, wait_s, secrets=secrets)
+        return reply(resp, document, 201 if answered else 202)
+
+
+class CommandsResource(_Queueing):
+    """POST /v1/commands: a command given as JSON."""
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Queue one command."""
         body = read_body(req, self._max)
-        key = req.get_header("Idempotency-Key") or ""
-        strict = flag(req, "strict")
-        reply(resp, self._commands.queue_json(body, permit=permit(req), strict=strict, key=key), 201)
+        key, wait_s = req.get_header("Idempotency-Key") or "", seconds_to_wait(req)
+        receipt = self._commands.queue_json(
+            body, permit=permit(req), strict=flag(req, "strict"), key=key, query=options(req)
+        )
+        self._answer(req, resp, receipt, wait_s)
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Clearing needs a UDID in the path; without one there is nothing here, as callers know it."""
         raise falcon.HTTPNotFound
 
 
-class EnrollmentCommandsResource:
+class EnrollmentCommandsResource(_Queueing):
     """/v1/commands/{udid}: a raw command, and what waits for an enrollment."""
-
-    needs_api_key = True
-
-    def __init__(self, commands: Commands, max_body_bytes: int) -> None:
-        """Work with `commands`."""
-        self._commands, self._max = commands, max_body_bytes
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, udid: str) -> None:
         """Queue a property list as it is."""
         body = read_body(req, self._max)
-        key = req.get_header("Idempotency-Key") or ""
-        reply(resp, self._commands.queue_raw(udid, body, permit=permit(req), key=key), 201)
+        key, wait_s = req.get_header("Idempotency-Key") or "", seconds_to_wait(req)
+        receipt = self._commands.queue_raw(udid, body, permit=permit(req), key=key, query=options(req))
+        self._answer(req, resp, receipt, wait_s)
 
     on_put = on_post
 

@@ -11,7 +11,7 @@ OTHER = "server.other"
 READING = (".get", ".list")
 """How permissions end that change nothing; their use is not in the audit log."""
 
-CANCEL, LIST = "mdm.apple.command.cancel", "mdm.apple.command.list"
+GET, LIST, CANCEL = "mdm.apple.command.get", "mdm.apple.command.list", "mdm.apple.command.cancel"
 DEVICES = "mdm.apple.device.list"
 PROFILE_SET, BLUEPRINT_SET = "mdm.apple.profile.set", "mdm.apple.blueprint.set"
 USER_SET = "mdm.apple.user.set"
@@ -20,6 +20,8 @@ PUSH = "mdm.apple.device.push"
 PERMISSIONS: Mapping[str, Mapping[str, str]] = {
     "/v1/commands": {"POST": CREATE, "DELETE": CANCEL},
     "/v1/commands/{udid:segment}": {"GET": LIST, "POST": CREATE, "PUT": CREATE, "DELETE": CANCEL},
+    "/v1/commands/{udid:segment}/{command:segment}": {"GET": GET, "DELETE": CANCEL},
+    "/v1/devices/{udid:segment}/commands": {"GET": LIST},
     "/v1/devices/{udid:segment}": {"GET": "mdm.apple.device.get"},
     "/v1/devices/{udid:segment}/inventory": {"GET": "mdm.apple.device.get"},
     "/v1/devices/search": {"GET": DEVICES},

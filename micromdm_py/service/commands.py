@@ -2,19 +2,23 @@
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from micromdm_py.errors import MalformedField
+from micromdm_py.logs import request_id
 from micromdm_py.protocol.commands import convert_json, read_raw
 from micromdm_py.protocol.ids import check_id
 from micromdm_py.protocol.jsonreply import base64_text, json_reply
+from micromdm_py.service.options import read_options
 from micromdm_py.storage.base import CommandQueue
 from micromdm_py.storage.records import NewEntry, Once
 
-__all__ = ["Commands", "Permit", "allow_all"]
+__all__ = ["Commands", "Permit", "Receipt", "allow_all", "check_api_id"]
 
 MAX_KEY_CHARS = 128
+_NOTHING: Mapping[str, object] = {}
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +29,22 @@ Permit = Callable[[str, str], None]
 
 def allow_all(_api_id: str, _request_type: str) -> None:
     """The `Permit` of callers that may queue everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What queueing a command has brought.
+
+    Attributes:
+        payload: the part of the reply that says what was queued.
+        reply: the reply, a JSON document.
+        enrollment_id, command_id: where it is; both "" when `reply` is the earlier one of an idempotency key.
+    """
+
+    payload: Mapping[str, object]
+    reply: bytes
+    enrollment_id: str = ""
+    command_id: str = ""
 
 
 class Commands:
@@ -44,8 +64,14 @@ class Commands:
         self._now, self._make_uuid = now, make_uuid
 
     def queue_json(
-        self, body: bytes, *, permit: Permit = allow_all, strict: bool = False, key: str = ""
-    ) -> bytes:
+        self,
+        body: bytes,
+        *,
+        permit: Permit = allow_all,
+        strict: bool = False,
+        key: str = "",
+        query: Mapping[str, object] = _NOTHING,
+    ) -> Receipt:
         """Queue a command given as JSON.
 
         Args:
@@ -53,6 +79,7 @@ class Commands:
             permit: called with id and request type before anything is stored; may raise Forbidden.
             strict: refuse what breaks Apple's schema.
             key: Idempotency-Key of the caller, "" for none; it counts for one id and one kind of request.
+            query: options (`service.options`) given beside the body.
         Returns: the reply; for a key seen before, the first reply.
         Raises: MalformedRequest, Forbidden, Conflict, StorageUnavailable.
         """
@@ -64,9 +91,18 @@ class Commands:
             logger.warning("%s: fields that are not known and were ignored: %s", command.request_type, names)
         echo = {"command_uuid": command.command_uuid, "command": command.echo}
         entry = NewEntry(command.command_uuid, command.request_type, command.payload)
-        return self._enqueue(api_id, entry, json_reply({"payload": echo}), _once("json", api_id, key))
+        options = read_options(query, command.options, now=self._now())
+        return self._enqueue(api_id, options.apply(entry), echo, _once("json", api_id, key))
 
-    def queue_raw(self, api_id: str, body: bytes, *, permit: Permit = allow_all, key: str = "") -> bytes:
+    def queue_raw(
+        self,
+        api_id: str,
+        body: bytes,
+        *,
+        permit: Permit = allow_all,
+        key: str = "",
+        query: Mapping[str, object] = _NOTHING,
+    ) -> Receipt:
         """Queue a property list as it is; arguments, result and errors as in `queue_json`."""
         check_api_id("udid", api_id)
         command = read_raw(body)
@@ -78,16 +114,22 @@ class Commands:
             "payload": base64_text(body),
         }
         entry = NewEntry(command.command_uuid, command.request_type, command.payload)
-        return self._enqueue(api_id, entry, json_reply({"payload": payload}), _once("raw", api_id, key))
+        options = read_options(query, {}, now=self._now())
+        return self._enqueue(api_id, options.apply(entry), payload, _once("raw", api_id, key))
 
-    def _enqueue(self, api_id: str, entry: NewEntry, reply: bytes, digest: bytes | None) -> bytes:
+    def _enqueue(
+        self, api_id: str, entry: NewEntry, payload: Mapping[str, object], digest: bytes | None
+    ) -> Receipt:
+        reply = json_reply({"payload": payload})
         once = Once(digest, reply) if digest else None
-        done = self._queue.enqueue(api_id, entry, at=self._now(), once=once)
+        done = self._queue.enqueue(
+            api_id, replace(entry, request_id=request_id.get()), at=self._now(), once=once
+        )
         if done.answer is not None:
-            return done.answer
+            return Receipt(payload, done.answer)
         if done.push_wanted:
             self._wake()
-        return reply
+        return Receipt(payload, reply, done.enrollment_id, done.command_id)
 
     def waiting(self, api_id: str) -> bytes:
         """The commands that wait for an enrollment, as a reply; `{}` when there are none.

@@ -1,8 +1,6 @@
 """Devices as administrators look at them: searching, one device, what it told about itself."""
 
-import re
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Protocol
 
 from micromdm_py.errors import MalformedField, MalformedRequest, NotFound
@@ -10,11 +8,12 @@ from micromdm_py.protocol.ids import check_id
 from micromdm_py.protocol.jsonreply import json_reply, rfc3339
 from micromdm_py.protocol.plain import as_json
 from micromdm_py.protocol.plist import loads
+from micromdm_py.protocol.times import read_time
 from micromdm_py.service.commands import check_api_id
 from micromdm_py.storage.base import Enrollments, PushBook
 from micromdm_py.storage.records import SEARCHED, Answer, DeviceSearch, EnrollmentRecord, PushTarget
 
-__all__ = ["Inventory", "InventoryStore", "parse_search"]
+__all__ = ["ENVELOPE", "Inventory", "InventoryStore", "parse_search"]
 
 STATES = {
     "enrolled": {"enrolled": True},
@@ -24,7 +23,6 @@ STATES = {
 """Values of `state` in a search."""
 ENVELOPE = ("CommandUUID", "EnrollmentID", "EnrollmentUserID", "Status", "UDID", "UserID", "UserLongName")
 """Keys of a report that are not part of the answer."""
-_DATE = re.compile(r"\d{4}-\d\d-\d\d(T.*)?")
 
 
 class InventoryStore(Enrollments, PushBook, Protocol):
@@ -84,7 +82,7 @@ def parse_search(query: Callable[[str], str | None], limit: int) -> DeviceSearch
     state = query("state")
     if state and state not in STATES:
         raise MalformedField("state", f"must be one of {', '.join(STATES)}")
-    before, after = (_time(name, query(name)) for name in ("seen_before", "seen_after"))
+    before, after = (read_time(name, query(name)) for name in ("seen_before", "seen_after"))
     wanted = STATES.get(state or "", {})
     return DeviceSearch(
         starts,
@@ -95,18 +93,6 @@ def parse_search(query: Callable[[str], str | None], limit: int) -> DeviceSearch
         query("cursor") or "",
         limit,
     )
-
-
-def _time(name: str, text: str | None) -> datetime | None:
-    if not text:
-        return None
-    try:
-        if not _DATE.fullmatch(text):
-            raise ValueError
-        found = datetime.fromisoformat(text)
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise MalformedField(name, "must be an RFC 3339 time or a date") from None
 
 
 def _summary(record: EnrollmentRecord) -> dict[str, object]:

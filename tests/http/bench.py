@@ -4,7 +4,7 @@ import base64
 import io
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -22,6 +22,7 @@ from micromdm_py.receivers import show_url
 from micromdm_py.service.blueprints import Blueprints
 from micromdm_py.service.ca import CertificateAuthority, ChallengeRule
 from micromdm_py.service.checkin import CheckInService
+from micromdm_py.service.command_records import CommandRecords
 from micromdm_py.service.commands import Commands
 from micromdm_py.service.connect import Connect
 from micromdm_py.service.dep.accounts import Accounts
@@ -108,6 +109,10 @@ class Bench:
         self.woken = list[None]()
         self.apple = DepService(("S1", "S2"), now=self.clock)
         self._accounts = Accounts(self.store, depsim)
+        self.pause: Callable[[float], object] = self.clock.move
+        self.wait = LongPolls(
+            2, pause=lambda seconds: self.pause(seconds), clock=lambda: self.clock().timestamp()
+        )
         self._names = map("request-{}".format, itertools.count(1))
         log = RequestLog(self._names.__next__, self.lines.append)
         rule = replace(rule, **changes)  # type: ignore[arg-type]  # fields
@@ -145,6 +150,7 @@ class Bench:
             authority=authority,
             challenges=challenges,
             commands=Commands(store, strict=False, wake=_nothing, now=now, make_uuid=make_uuid),
+            records=CommandRecords(store, self.wait, now=now),
             devices=Devices(store, now),
             inventory=Inventory(store),
             push=self.push,
@@ -155,7 +161,7 @@ class Bench:
             sessions=Sessions(store, tokens, api_key, now=now, make_secret=make_secret),
             audit_log=store,
             quarantine=store,
-            feed=Feed(store, LongPolls(2, pause=self.clock.move, clock=lambda: now().timestamp())),
+            feed=Feed(store, self.wait),
             webhooks=Webhooks(store, wake=_nothing, now=now, make_uuid=make_uuid, show=show_url),
             now=now,
             client_certificates=ClientCertificates("", TrustedProxies(())),

@@ -35,7 +35,7 @@ class Bench:
 
     def queue(self, udid: str = "UDID-1", key: str = "", **fields: object) -> Any:
         body = {"udid": udid, "request_type": "ProfileList", **fields}
-        return json.loads(self.service.queue_json(json.dumps(body).encode(), key=key))["payload"]
+        return json.loads(self.service.queue_json(json.dumps(body).encode(), key=key).reply)["payload"]
 
     def waiting(self, udid: str = "UDID-1") -> list[str]:
         listed = json.loads(self.service.waiting(udid)).get("commands", [])
@@ -73,7 +73,7 @@ def test_the_same_uuid_again_is_another_command(bench: Bench) -> None:
 
 
 def test_a_raw_command_is_queued_byte_for_byte(bench: Bench) -> None:
-    reply = json.loads(bench.service.queue_raw("UDID-1", RAW))
+    reply = json.loads(bench.service.queue_raw("UDID-1", RAW).reply)
     assert reply == {
         "payload": {
             "udid": "UDID-1",

@@ -1,6 +1,6 @@
 """Commands: JSON to property list after MicroMDM's table and Apple's schema, and raw property lists."""
 
-from micromdm_py.protocol.commands.convert import NewCommand, convert_json
+from micromdm_py.protocol.commands.convert import OPTIONS, NewCommand, convert_fields, convert_json
 from micromdm_py.protocol.commands.raw import RawCommand, read_raw
 
-__all__ = ["NewCommand", "RawCommand", "convert_json", "read_raw"]
+__all__ = ["OPTIONS", "NewCommand", "RawCommand", "convert_fields", "convert_json", "read_raw"]

@@ -25,7 +25,7 @@ from micromdm_py.protocol.jsonbody import read_object
 from micromdm_py.protocol.jsonreply import base64_text
 from micromdm_py.protocol.plist import dumps_compact
 
-__all__ = ["Findings", "NewCommand", "convert_json"]
+__all__ = ["OPTIONS", "Findings", "NewCommand", "convert_fields", "convert_json"]
 
 Json = Any  # a JSON value
 Value = Any  # a property list value
@@ -42,6 +42,7 @@ class NewCommand:
         payload: the property list.
         echo: what was queued, with the names of the API.
         ignored_fields: paths of fields that were not known.
+        options: how to queue it, by the names in `OPTIONS`, as given.
     """
 
     udid: str
@@ -50,6 +51,7 @@ class NewCommand:
     payload: bytes = field(repr=False)
     echo: dict[str, object] = field(repr=False)
     ignored_fields: tuple[str, ...]
+    options: dict[str, Json] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -79,7 +81,12 @@ def convert_json(body: bytes, *, strict: bool, make_uuid: Callable[[], str]) -> 
         make_uuid: gives a UUID for a command that has none.
     Raises: MalformedField with the path in the caller's spelling, `body` when the body as a whole is wrong.
     """
-    fields = read_object(body, trailing="refuse")
+    return convert_fields(read_object(body, trailing="refuse"), strict=strict, make_uuid=make_uuid)
+
+
+def convert_fields(fields: dict[str, Json], *, strict: bool, make_uuid: Callable[[], str]) -> NewCommand:
+    """As `convert_json`, for a body that has been read; `fields` is used up."""
+    options = _take_options(fields)
     envelope = _take_envelope(fields)
     kind = envelope["request_type"]
     if kind not in request_types():
@@ -101,7 +108,15 @@ def convert_json(body: bytes, *, strict: bool, make_uuid: Callable[[], str]) -> 
     except MalformedRequest as fault:
         raise MalformedField("body", str(fault)) from None
     echo = {"request_type": kind, **echo}
-    return NewCommand(envelope["udid"], uuid, kind, payload, echo, tuple(findings.ignored))
+    return NewCommand(envelope["udid"], uuid, kind, payload, echo, tuple(findings.ignored), options)
+
+
+OPTIONS = ("supersede", "group", "expires_at", "ttl", "from")
+"""Fields that say how to queue a command; no command has keys of these names."""
+
+
+def _take_options(fields: dict[str, Json]) -> dict[str, Json]:
+    return {name.lower(): fields.pop(name) for name in list(fields) if name.lower() in OPTIONS}
 
 
 def _take_envelope(fields: dict[str, Json]) -> dict[str, str]:

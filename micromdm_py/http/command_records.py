@@ -1,0 +1,58 @@
+"""What became of a command: /v1/commands/{udid}/{command} and /v1/devices/{udid}/commands."""
+
+from functools import partial
+
+import falcon
+
+from micromdm_py.http.auth import caller_of
+from micromdm_py.http.reply import query_number, query_value, reply
+from micromdm_py.service.command_records import CommandRecords, parse_filter
+
+__all__ = ["CommandResource", "DeviceCommandsResource", "may_read_secrets"]
+
+SECRETS = "mdm.apple.command.secrets"
+MAX_LIMIT = 1000
+DEFAULT_LIMIT = 100
+
+
+def may_read_secrets(req: falcon.Request) -> bool:
+    """Whether the caller may see passwords, keys and tokens in commands and answers."""
+    return caller_of(req).may(SECRETS)
+
+
+class CommandResource:
+    """One command: GET shows it, DELETE cancels it."""
+
+    needs_api_key = True
+
+    def __init__(self, records: CommandRecords) -> None:
+        """Ask `records`."""
+        self._records = records
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, udid: str, command: str) -> None:
+        """The record with timeline and bodies."""
+        reply(resp, self._records.one(udid, command, secrets=may_read_secrets(req)))
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, udid: str, command: str) -> None:
+        """Withdraw it."""
+        reply(resp, self._records.cancel(udid, command))
+
+    def on_any(self, req: falcon.Request, resp: falcon.Response, udid: str, command: str) -> None:
+        """An id with a slash is none that could be queued to: as callers know it, there is nothing here."""
+        raise falcon.HTTPNotFound
+
+
+class DeviceCommandsResource:
+    """GET /v1/devices/{udid}/commands."""
+
+    needs_api_key = True
+
+    def __init__(self, records: CommandRecords) -> None:
+        """Ask `records`."""
+        self._records = records
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, udid: str) -> None:
+        """Records of an enrollment, newest first."""
+        limit = query_number(req, "limit", 1, MAX_LIMIT, default=DEFAULT_LIMIT)
+        wanted = parse_filter(partial(query_value, req), limit)
+        reply(resp, self._records.page(udid, wanted, secrets=may_read_secrets(req)))

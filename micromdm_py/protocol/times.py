@@ -1,0 +1,29 @@
+"""Times as callers of the API write them."""
+
+import re
+from datetime import UTC, datetime
+
+from micromdm_py.errors import MalformedField
+
+__all__ = ["read_time"]
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d(T.*)?")
+
+
+def read_time(name: str, text: str | None) -> datetime | None:
+    """An RFC 3339 time or a date (its beginning in UTC); None when it is absent or empty.
+
+    Args:
+        name: the field in the caller's spelling, for the error text.
+        text: what was given.
+    Raises: MalformedField.
+    """
+    if not text:
+        return None
+    try:
+        if not _DATE.fullmatch(text):
+            raise ValueError
+        found = datetime.fromisoformat(text)
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise MalformedField(name, "must be an RFC 3339 time or a date") from None

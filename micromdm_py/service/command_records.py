@@ -1,0 +1,135 @@
+"""What became of a command: one record, lists of them, cancelling, and waiting for the answer."""
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from micromdm_py.errors import Busy, MalformedField, NotFound
+from micromdm_py.logs import request_id
+from micromdm_py.protocol.jsonreply import json_reply
+from micromdm_py.protocol.lifecycle import FINAL_STATES, ORIGINS, CommandState
+from micromdm_py.protocol.times import read_time
+from micromdm_py.service.command_view import Whole, snake_record
+from micromdm_py.service.commands import Receipt, check_api_id
+from micromdm_py.storage.base import CommandQueue, Enrollments
+from micromdm_py.storage.history import CommandFilter, CommandHistory
+from micromdm_py.storage.records import CommandRecord, EnrollmentRecord
+
+__all__ = ["CommandRecords", "RecordStore", "Wait", "parse_filter"]
+
+logger = logging.getLogger(__name__)
+
+Look = Callable[[], CommandRecord | None]
+Wait = Callable[[Look, Callable[[CommandRecord | None], bool], float], CommandRecord | None]
+"""How to wait, see `service.waiting`."""
+
+
+class RecordStore(CommandQueue, CommandHistory, Enrollments, Protocol):
+    """What is needed of the store."""
+
+    def organization(self) -> tuple[str, str]:
+        """See `storage.base.Store`."""
+        ...
+
+
+class CommandRecords:
+    """Replies are JSON documents in bytes; `secrets`: show passwords, keys and tokens."""
+
+    def __init__(self, store: RecordStore, wait: Wait, *, now: Callable[[], datetime]) -> None:
+        """Read from `store`."""
+        self._store, self._wait, self._now = store, wait, now
+
+    def one(self, api_id: str, command: str, *, secrets: bool) -> bytes:
+        """A record with timeline and bodies. Raises: NotFound, Conflict, MalformedField."""
+        record = self._store.command(check_api_id("udid", api_id), command)
+        (whole,) = self.wholes(self._target(api_id), [record])
+        return json_reply({"record": snake_record(whole, secrets=secrets, bodies=True)})
+
+    def page(self, api_id: str, wanted: CommandFilter, *, secrets: bool) -> bytes:
+        """A page of the records of an enrollment. Raises: NotFound, Conflict, MalformedField."""
+        target = self._target(check_api_id("udid", api_id))
+        page = self._store.commands(target.enrollment_id, wanted)
+        wholes = self.wholes(target, page.records)
+        document: dict[str, object] = {"items": [snake_record(one, secrets=secrets) for one in wholes]}
+        if page.next:
+            document["next"] = page.next
+        return json_reply(document)
+
+    def cancel(self, api_id: str, command: str) -> bytes:
+        """Withdraw an open command. Raises: NotFound, Conflict, CommandDone, StorageUnavailable."""
+        record = self._store.cancel(
+            check_api_id("udid", api_id), command, at=self._now(), request_id=request_id.get()
+        )
+        logger.info("cancelled %s %s of %s", record.request_type, record.command_id, api_id)
+        return json_reply({})
+
+    def answered(self, receipt: Receipt, wait_s: float, *, secrets: bool) -> tuple[bool, bytes]:
+        """Wait until a command that was just queued is done.
+
+        Returns: whether it is; and `{"payload": …, "record": …}`. When too many wait already, this does not.
+        """
+        if not receipt.command_id:
+            return True, receipt.reply
+        try:
+            record = self._wait(lambda: self._look(receipt), _is_done, wait_s)
+        except Busy:
+            record = self._look(receipt)
+        document: dict[str, object] = {"payload": receipt.payload}
+        if record is not None:
+            (whole,) = self.wholes(self._target(receipt.enrollment_id), [record])
+            document["record"] = snake_record(whole, secrets=secrets, bodies=True)
+        return _is_done(record), json_reply(document)
+
+    def _look(self, receipt: Receipt) -> CommandRecord | None:
+        try:
+            return self._store.command(receipt.enrollment_id, receipt.command_id)
+        except NotFound:
+            return None
+
+    def _target(self, api_id: str) -> EnrollmentRecord:
+        return self._store.enrollment(api_id)
+
+    def wholes(self, target: EnrollmentRecord, records: Sequence[CommandRecord]) -> list[Whole]:
+        """The records of an enrollment with their bodies."""
+        bodies = self._store.command_bodies([one.command_id for one in records])
+        organization = self._store.organization()
+        return [Whole(organization, target, one, *body) for one, body in zip(records, bodies, strict=True)]
+
+
+def _is_done(record: CommandRecord | None) -> bool:
+    return record is None or record.state in FINAL_STATES
+
+
+def parse_filter(query: Callable[[str], str | None], limit: int) -> CommandFilter:
+    """Read a filter from the query of a request.
+
+    `status`, `request_type`, `from` and `group` take several values divided by commas.
+
+    Args:
+        query: gives the value of a parameter, None when it is absent.
+        limit: how many records at most.
+    Raises: MalformedField.
+    """
+    states, origins = _words(query("status")), _words(query("from"))
+    _check("status", states, tuple(CommandState))
+    _check("from", origins, ORIGINS)
+    return CommandFilter(
+        frozenset(map(CommandState, states)),
+        _words(query("request_type")),
+        origins,
+        _words(query("group")) | ({group} if (group := query("group")) else set()),  # may hold commas
+        read_time("since", query("since")),
+        read_time("until", query("until")),
+        query("cursor") or "",
+        limit,
+    )
+
+
+def _words(text: str | None) -> frozenset[str]:
+    return frozenset(word for word in (text or "").split(",") if word)
+
+
+def _check(name: str, found: frozenset[str], allowed: Sequence[str]) -> None:
+    if not found <= set(allowed):
+        raise MalformedField(name, f"must be one of {', '.join(allowed)}")

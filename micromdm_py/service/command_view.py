@@ -1,0 +1,122 @@
+"""Command records as JSON: with the names of the organizations' API, and in snake case."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from micromdm_py.errors import MalformedRequest
+from micromdm_py.protocol.jsonreply import base64_text, rfc3339
+from micromdm_py.protocol.plain import as_json
+from micromdm_py.protocol.plist import loads
+from micromdm_py.service.inventory import ENVELOPE
+from micromdm_py.storage.records import CommandRecord, EnrollmentRecord
+
+__all__ = ["Whole", "camel_record", "snake_record"]
+
+_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A record with everything that is shown of it.
+
+    Attributes:
+        organization: ids of organization and enterprise.
+        target: the enrollment it is for.
+        record: the record.
+        payload: the property list of the command.
+        report: the property list of the answer, b"" for none.
+    """
+
+    organization: tuple[str, str]
+    target: EnrollmentRecord
+    record: CommandRecord
+    payload: bytes
+    report: bytes
+
+
+def camel_record(whole: Whole, *, secrets: bool) -> dict[str, object]:
+    """The record; what has no value is left out.
+
+    Args:
+        whole: what to show.
+        secrets: show passwords, keys and tokens; else they are masked.
+    """
+    record, target = whole.record, whole.target
+    user = target.is_user_channel
+    times = {
+        "sentAt": record.sent_at,
+        "receivedAt": record.received_at,
+        "triedAt": record.tried_at,
+        "canceledAt": record.canceled_at,
+    }
+    shown: dict[str, object] = {
+        "id": record.command_id,
+        "organization": whole.organization[0],
+        "admEnterprise": whole.organization[1],
+        "targetType": "deviceUser" if user else "device",
+        "targetId": target.target_id,
+        **({"mdmUser": target.target_id} if user else {}),
+        "UUID": record.command_uuid,
+        "status": record.state.value,
+        "command": _command(whole, secrets=secrets),
+        "from": record.origin,
+    }
+    if whole.report:
+        shown["data"] = _data(whole.report, secrets=secrets)
+    return shown | {
+        **{name: rfc3339(at) for name, at in times.items() if at},
+        "numTries": record.tries,
+        "groupName": record.group,
+        "info": dict(record.info),
+        "createdAt": rfc3339(record.created_at),
+        "updatedAt": rfc3339(record.updated_at),
+    }
+
+
+def snake_record(whole: Whole, *, secrets: bool, bodies: bool = False) -> dict[str, object]:
+    """The record with names in snake case, and what the other form has no place for.
+
+    Args:
+        whole: what to show.
+        secrets: as in `camel_record`.
+        bodies: show the timeline too, and the property lists in base64; those that hold secrets only where
+            secrets are shown.
+    """
+    camel = camel_record(whole, secrets=secrets)
+    shown = {_WORD.sub("_", name).lower(): value for name, value in camel.items()}
+    shown["udid"] = whole.target.enrollment_id
+    shown["request_type"] = whole.record.request_type
+    if whole.record.expires_at:
+        shown["expires_at"] = rfc3339(whole.record.expires_at)
+    if bodies:
+        shown["timeline"] = [
+            {
+                "at": rfc3339(step.at),
+                "step": step.name,
+                **({"detail": step.detail} if step.detail else {}),
+                **({"request_id": step.request_id} if step.request_id else {}),
+            }
+            for step in whole.record.timeline
+        ]
+        if secrets or _command(whole, secrets=True) == shown["command"]:
+            shown["payload"] = base64_text(whole.payload)
+        if whole.report and (secrets or _data(whole.report, secrets=True) == shown["data"]):
+            shown["response"] = base64_text(whole.report)
+    return shown
+
+
+def _command(whole: Whole, *, secrets: bool) -> object:
+    try:
+        command = loads(whole.payload).get("Command")
+    except MalformedRequest:  # has been withdrawn meanwhile, or was readable under other limits
+        command = None
+    return as_json(command or {"RequestType": whole.record.request_type}, secrets=secrets)
+
+
+def _data(report: bytes, *, secrets: bool) -> object:
+    try:
+        found: Mapping[str, object] = loads(report)
+    except MalformedRequest:
+        return {}
+    return as_json({key: value for key, value in found.items() if key not in ENVELOPE}, secrets=secrets)
