@@ -53,6 +53,7 @@ from micromdm_py.service.users import Users
 from micromdm_py.service.views import Views
 from micromdm_py.service.waiting import LongPolls
 from micromdm_py.service.webhooks import Webhooks
+from micromdm_py.service.why import Why
 from micromdm_py.storage.base import Store
 from micromdm_py.storage.lmdb.store import LmdbStore, open_store
 from micromdm_py.storage.records import BindingRule
@@ -286,6 +287,7 @@ def _services(config: Config, store: Store) -> Services:
         records=CommandRecords(store, lead.waiting(LongPolls(slots)), now=_now),
         devices=Devices(store, _now),
         inventory=Inventory(store),
+        why=Why(store, _now),
         profiles=Profiles(store, authority.sign),
         blueprints=blueprints,
         users=users,

@@ -37,6 +37,7 @@ from micromdm_py.http.devices import (
     InventoryResource,
     KnownDeviceResource,
     UnblockResource,
+    WhyResource,
 )
 from micromdm_py.http.enroll import EnrollResource, OtaResource
 from micromdm_py.http.errors import register_errors
@@ -73,6 +74,7 @@ from micromdm_py.service.tokens import Tokens
 from micromdm_py.service.users import Users
 from micromdm_py.service.views import Views
 from micromdm_py.service.webhooks import Webhooks
+from micromdm_py.service.why import Why
 from micromdm_py.storage.base import AuditLog, Quarantine
 
 App = falcon.App[falcon.Request, falcon.Response]
@@ -93,6 +95,7 @@ class Services:
     records: CommandRecords
     devices: Devices
     inventory: Inventory
+    why: Why
     push: PushNow
     push_certificates: PushCertificates
     dep: Dep
@@ -194,6 +197,7 @@ def _admin_routes(app: App, services: Services, rule: AppRule) -> None:
     app.add_route("/v1/devices/{udid:segment}", KnownDeviceResource(services.inventory))
     app.add_route("/v1/devices/{udid:segment}/commands", DeviceCommandsResource(services.records))
     app.add_route("/v1/devices/{udid:segment}/inventory", InventoryResource(services.inventory))
+    app.add_route("/v1/devices/{udid:segment}/why", WhyResource(services.why))
     app.add_route("/v1/devices/{udid:segment}/block", BlockResource(services.devices))
     app.add_route("/v1/devices/{udid:segment}/unblock", UnblockResource(services.devices))
     app.add_route("/v1/push/{udid:segment}", PushResource(services.push))

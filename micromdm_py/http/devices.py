@@ -8,6 +8,7 @@ from micromdm_py.http.body import read_body
 from micromdm_py.http.reply import flag, query_number, query_value, reply
 from micromdm_py.service.devices import Devices
 from micromdm_py.service.inventory import Inventory, parse_search
+from micromdm_py.service.why import Why
 
 __all__ = [
     "BlockResource",
@@ -16,6 +17,7 @@ __all__ = [
     "InventoryResource",
     "KnownDeviceResource",
     "UnblockResource",
+    "WhyResource",
 ]
 
 MAX_LIMIT = 1000
@@ -80,6 +82,20 @@ class InventoryResource:
     def on_get(self, req: falcon.Request, resp: falcon.Response, udid: str) -> None:
         """The last answers that tell what a device is like."""
         reply(resp, self._inventory.answers(udid))
+
+
+class WhyResource:
+    """GET /v1/devices/{udid}/why."""
+
+    needs_api_key = True
+
+    def __init__(self, why: Why) -> None:
+        """Ask `why`."""
+        self._why = why
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, udid: str) -> None:
+        """What is the matter with a device, and what to do."""
+        reply(resp, self._why(udid))
 
 
 class BlockResource:

@@ -23,6 +23,7 @@ PERMISSIONS: Mapping[str, Mapping[str, str]] = {
     "/v1/commands/{udid:segment}/{command:segment}": {"GET": GET, "DELETE": CANCEL},
     "/v1/devices/{udid:segment}/commands": {"GET": LIST},
     "/v1/devices/{udid:segment}": {"GET": "mdm.apple.device.get"},
+    "/v1/devices/{udid:segment}/why": {"GET": "mdm.apple.device.get"},
     "/v1/devices/{udid:segment}/inventory": {"GET": "mdm.apple.device.get"},
     "/v1/devices/search": {"GET": DEVICES},
     "/v1/devices": {"POST": DEVICES, "DELETE": "mdm.apple.device.remove"},

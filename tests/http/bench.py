@@ -43,6 +43,7 @@ from micromdm_py.service.users import Users
 from micromdm_py.service.views import Views
 from micromdm_py.service.waiting import LongPolls
 from micromdm_py.service.webhooks import Webhooks
+from micromdm_py.service.why import Why
 from micromdm_py.simulator.depsim import DepService
 from micromdm_py.storage.base import Store
 from micromdm_py.storage.memory.store import MemoryStore
@@ -153,6 +154,7 @@ class Bench:
             records=CommandRecords(store, self.wait, now=now),
             devices=Devices(store, now),
             inventory=Inventory(store),
+            why=Why(store, now),
             push=self.push,
             push_certificates=PushCertificates(store, store, wake=_nothing, now=now),
             dep=self._dep(),

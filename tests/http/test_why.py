@@ -1,0 +1,122 @@
+"""Why nothing happens: what is said for each thing that can be the matter."""
+
+from datetime import timedelta
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from micromdm_py.storage.records import PushCertificate, PushOutcome
+from tests.builders import NOW, TOPIC, Device
+from tests.fakes.push_pair import certificate
+from tests.http.bench import Bench
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+@pytest.fixture
+def phone(bench: Bench) -> Device:
+    return Device(bench.store, "A").enrolls()
+
+
+def why(bench: Bench) -> tuple[str, str]:
+    answer = bench.ask("GET", "/v1/devices/A/why")
+    assert answer.status == 200, answer.body
+    return answer.json()["summary"], " ".join(answer.json()["advice"])
+
+
+def facts(bench: Bench) -> dict[str, object]:
+    found: dict[str, object] = bench.ask("GET", "/v1/devices/A/why").json()["facts"]
+    return found
+
+
+def certify(bench: Bench, days: int = 300) -> None:
+    begin, end = NOW - timedelta(days=400), NOW + timedelta(days=days)
+    pem = certificate(TOPIC, begin=begin, end=end).public_bytes(Encoding.PEM)
+    bench.store.store_push_certificate(PushCertificate(TOPIC, pem, b"key", NOW))
+
+
+def push(bench: Bench, accepted: bool = True, **how: object) -> None:
+    due = bench.store.due_push("A")
+    outcome = PushOutcome(NOW + timedelta(hours=1), accepted, **how)  # type: ignore[arg-type]  # its fields
+    bench.store.record_push(due, outcome)
+
+
+def test_nothing_is_the_matter(bench: Bench, phone: Device) -> None:
+    certify(bench)
+    push(bench)
+    summary, advice = why(bench)
+    assert "Last contact: 2026-" in summary and "accepted the last push" in summary
+    assert "Nothing waits" in summary
+    assert advice == ""
+
+
+def test_unknown_and_never_seen(bench: Bench) -> None:
+    assert bench.ask("GET", "/v1/devices/A/why").status == 404
+    Device(bench.store, "A").queue("c")
+    summary, advice = why(bench)
+    assert "No device with this id has contacted the server yet" in summary
+    assert "1 command waits" in summary
+    assert "Check the id" in advice
+
+
+def test_blocked(bench: Bench, phone: Device) -> None:
+    bench.store.block("A", at=NOW)
+    assert "is blocked" in why(bench)[0] and "unblock" in why(bench)[1]
+
+
+def test_not_enrolled(bench: Bench, phone: Device) -> None:
+    phone.checks_out()
+    assert "is not enrolled" in why(bench)[0]
+    other = Device(bench.store, "B")
+    other.authenticates()
+    assert "sent no TokenUpdate" in bench.ask("GET", "/v1/devices/B/why").json()["summary"]
+
+
+def test_no_certificate_for_the_topic(bench: Bench, phone: Device) -> None:
+    assert f"no push certificate for its topic {TOPIC}" in why(bench)[0]
+    assert facts(bench)["topic_has_certificate"] is False
+
+
+def test_certificate_that_has_expired_or_soon_will(bench: Bench, phone: Device) -> None:
+    certify(bench, days=-1)
+    assert "The push certificate expired at" in why(bench)[0]
+    certify(bench, days=10)
+    assert "expires in 10 days" in why(bench)[0] and "Renew it in time" in why(bench)[1]
+
+
+def test_dead_token_and_failed_push(bench: Bench, phone: Device) -> None:
+    certify(bench)
+    push(bench, accepted=False, reason="TooManyRequests", retry_at=NOW + timedelta(hours=2))
+    assert "The last push failed" in why(bench)[0] and "TooManyRequests" in why(bench)[0]
+    assert facts(bench)["next_push_at"] == "2026-11-23T10:00:00.000Z"
+    push(bench, accepted=False, reason="Unregistered", dead=True)
+    assert "refuses its push token for good" in why(bench)[0] and "Unregistered" in why(bench)[0]
+    last = facts(bench)["last_push"]
+    assert isinstance(last, dict) and last["reason"] == "Unregistered"
+
+
+def test_pushed_but_not_come(bench: Bench, phone: Device) -> None:
+    certify(bench)
+    phone.queue("c1", "c2")
+    push(bench)
+    summary, advice = why(bench)
+    assert "2 commands wait, the oldest ProfileList c1; it was pushed and has not come since" in summary
+    assert "APNs keeps the push" in advice
+
+
+def test_handed_out_and_not_answered(bench: Bench, phone: Device) -> None:
+    phone.queue("c1", "c2")
+    phone.says("Idle")
+    assert "ProfileList c1 was handed out 1 times" in why(bench)[0]
+    head = facts(bench)["head"]
+    assert isinstance(head, dict) and (head["command_uuid"], head["status"]) == ("c1", "Awaiting")
+
+
+def test_put_off(bench: Bench, phone: Device) -> None:
+    phone.queue("c1", "c2")
+    phone.run("NotNow", "NotNow")
+    assert "2 commands wait, all put off by the device with NotNow" in why(bench)[0]
+    assert facts(bench)["not_now"] == 2
