@@ -3,13 +3,14 @@
 Keys without regard to letter case, the last duplicate wins.
 """
 
+import base64
 import json
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
 from micromdm_py.errors import MalformedField
 
-__all__ = ["field", "read_object", "strings"]
+__all__ = ["data", "field", "read_object", "strings"]
 
 Json = Any  # a JSON value: str, int, float, bool, None, list or dict
 T = TypeVar("T")
@@ -57,6 +58,18 @@ def field(found: Mapping[str, Json], name: str, kind: type[T]) -> T | None:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise MalformedField(key, f"must be {_NAMES.get(kind, kind.__name__)}")
     return value
+
+
+def data(found: Mapping[str, Json], name: str) -> bytes:
+    """A field that is base64, which white space may break up; b"" when absent or null.
+
+    Raises: MalformedField.
+    """
+    text = field(found, name, str) or ""
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except ValueError:
+        raise MalformedField(_spelling(found, name), "is not base64") from None
 
 
 def strings(found: Mapping[str, Json], name: str) -> tuple[str, ...]:

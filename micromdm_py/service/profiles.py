@@ -3,14 +3,12 @@
 Documents: kind `profile`, by PayloadIdentifier: the profile as it was given, byte for byte.
 """
 
-import base64
-import binascii
 import logging
 from collections.abc import Callable
 
-from micromdm_py.errors import Conflict, MalformedField, MalformedRequest, SignatureInvalid
+from micromdm_py.errors import Conflict, MalformedField, MalformedRequest, NotFound, SignatureInvalid
 from micromdm_py.protocol.ids import check_id
-from micromdm_py.protocol.jsonbody import field, read_object, strings
+from micromdm_py.protocol.jsonbody import data, field, read_object, strings
 from micromdm_py.protocol.jsonreply import base64_text, json_reply
 from micromdm_py.protocol.plist import loads
 from micromdm_py.protocol.signature import verify_attached
@@ -19,6 +17,8 @@ from micromdm_py.service.wrapped import options
 from micromdm_py.storage.base import Documents, Shelf
 
 __all__ = ["Profiles", "payload_identifier"]
+
+_BINARY = b"bplist"
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Profiles:
     def list(self, body: bytes) -> bytes:
         """All profiles by identifier, or the one that the body asks for with `id`. Raises: NotFound."""
         name = field(options(body), "id", str) or ""
-        found = [(name, self._shelf.document(PROFILE, name))] if name else self._shelf.documents(PROFILE)
+        found = [(name, self._profile(name))] if name else self._shelf.documents(PROFILE)
         listed = [{"Identifier": one, "Mobileconfig": base64_text(profile)} for one, profile in found]
         return json_reply({"profiles": listed or None})
 
@@ -46,16 +46,13 @@ class Profiles:
         Raises: MalformedRequest.
         """
         found = field(read_object(body, trailing="ignore"), "profile", dict) or {}
-        name, text = field(found, "Identifier", str) or "", field(found, "Mobileconfig", str) or ""
+        name = field(found, "Identifier", str) or ""
         if not name:
             raise MalformedRequest("Profile struct must have Identifier")
         check_id("Identifier", name)
-        if not text:
+        profile = data(found, "Mobileconfig")
+        if not profile:
             raise MalformedRequest("no Mobileconfig data")
-        try:
-            profile = base64.b64decode(text, validate=True)
-        except (binascii.Error, ValueError):
-            raise MalformedField("Mobileconfig", "is not base64") from None
         if payload_identifier(profile) != name:
             raise MalformedRequest("payload Identifier does not match Profile")
         if sign and not _is_signed(profile):
@@ -74,12 +71,21 @@ class Profiles:
         def change(shelf: Documents) -> None:
             named = {name: one.name for one in blueprints_of(shelf.scan) for name in one.profile_ids}
             for name in dict.fromkeys(ids):
+                if shelf.get(PROFILE, name) is None:
+                    raise _unknown(name)
                 if name in named:
                     raise Conflict(f"profile {name} is in use by blueprint {named[name]}")
                 shelf.remove(PROFILE, name)
 
         self._shelf.change_documents(change)
+        logger.info("removed %d profiles", len(ids))
         return json_reply({})
+
+    def _profile(self, name: str) -> bytes:
+        try:
+            return self._shelf.document(PROFILE, name)
+        except NotFound:
+            raise _unknown(name) from None
 
 
 def payload_identifier(profile: bytes) -> str:
@@ -89,6 +95,8 @@ def payload_identifier(profile: bytes) -> str:
     """
     try:
         content = verify_attached(profile).content if _is_signed(profile) else profile
+        if content.startswith(_BINARY):
+            raise MalformedRequest("it is a binary property list")
         found = loads(content).get("PayloadIdentifier")
     except (MalformedRequest, SignatureInvalid) as fault:
         raise MalformedField("Mobileconfig", f"is not XML nor signed by CMS: {fault}") from None
@@ -100,3 +108,7 @@ def payload_identifier(profile: bytes) -> str:
 def _is_signed(profile: bytes) -> bool:
     """Whether it is CMS: DER begins with the tag of a sequence, which no property list does."""
     return profile.startswith(b"\x30")
+
+
+def _unknown(name: str) -> NotFound:
+    return NotFound(f"not found: Profile id {name}")

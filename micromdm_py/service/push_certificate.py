@@ -1,6 +1,5 @@
 """Storing the push certificate: checked before it replaces a good one."""
 
-import base64
 import logging
 from collections.abc import Callable
 from datetime import datetime
@@ -16,7 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from micromdm_py.errors import Conflict, MalformedField, NotConfigured, NotFound
 from micromdm_py.protocol.ids import check_id
-from micromdm_py.protocol.jsonbody import Json, field, read_object
+from micromdm_py.protocol.jsonbody import Json, data, read_object
 from micromdm_py.protocol.jsonreply import base64_text, json_reply
 from micromdm_py.storage.base import Enrollments, PushBook
 from micromdm_py.storage.records import PushCertificate
@@ -62,7 +61,7 @@ class PushCertificates:
         Raises: MalformedField when it cannot push; Conflict for another topic.
         """
         found = read_object(body, trailing="ignore")
-        pair = check_pair(_bytes(found, "cert"), _bytes(found, "key"), self._now())
+        pair = check_pair(_needed(found, "cert"), _needed(found, "key"), self._now())
         topic = pair.topic
         if not force:
             self._check_topic(topic)
@@ -148,11 +147,8 @@ def _spki(key: PublicKeyTypes) -> bytes:
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
-def _bytes(found: dict[str, Json], name: str) -> bytes:
-    text = field(found, name, str)
-    if not text:
+def _needed(found: dict[str, Json], name: str) -> bytes:
+    value = data(found, name)
+    if not value:
         raise MalformedField(name, "is missing")
-    try:
-        return base64.b64decode("".join(text.split()), validate=True)
-    except ValueError:
-        raise MalformedField(name, "is not base64") from None
+    return value
