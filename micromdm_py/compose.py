@@ -55,6 +55,7 @@ from micromdm_py.service.waiting import LongPolls
 from micromdm_py.service.webhooks import Webhooks
 from micromdm_py.service.why import Why
 from micromdm_py.storage.base import Store
+from micromdm_py.storage.filerepo import FileRepository
 from micromdm_py.storage.lmdb.store import LmdbStore, open_store
 from micromdm_py.storage.records import BindingRule
 from micromdm_py.version import VERSION, build_info
@@ -314,7 +315,18 @@ def _services(config: Config, store: Store) -> Services:
         now=_now,
         client_certificates=ClientCertificates(config.client_cert_header, trusted),
         proxy_headers=ProxyHeaders(trusted, enabled=config.http_proxy_headers),
+        files=_files(config),
     )
+
+
+def _files(config: Config) -> FileRepository | None:
+    """The file repository; some have the server's own folder for it, whose state must not get out."""
+    if not config.filerepo:
+        return None
+    folder = config.config_path
+    own = [store_path(config), folder / "micromdm.db", folder / "le-certificates", _socket(config)]
+    given = (config.tls_key, config.api_key_file, config.webhook_hmac_key_file)
+    return FileRepository(Path(config.filerepo), [*own, *(Path(name) for name in given if name)])
 
 
 def _profile_rule(config: Config) -> ProfileRule:

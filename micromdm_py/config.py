@@ -92,7 +92,7 @@ class Config:
     threads: int = setting(512, "most threads of a web process", between=(1, 4096))
     store_size_gib: int = setting(64, "largest size of the store", unit="GiB", between=(1, 1 << 20))
     homepage: bool = setting(True, "answer / with a page", env="MICROMDM_HTTP_HOMEPAGE")
-    filerepo: str = setting("", "folder of packages and manifests", env="MICROMDM_FILE_REPO", later=True)
+    filerepo: str = setting("", "folder of packages and manifests", env="MICROMDM_FILE_REPO")
     ignore_micromdm_db: bool = setting(False, "start with an empty store beside a micromdm.db not imported")
 
     # Administration

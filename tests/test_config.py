@@ -123,10 +123,7 @@ def test_public_challenge_is_no_secret() -> None:
 
 
 def test_later_flags_are_those_set_without_effect() -> None:
-    assert Config(filerepo="/srv", organization="acme", tls=False).later_flags() == (
-        "-filerepo",
-        "-organization",
-    )
+    assert Config(organization="acme", tls=False).later_flags() == ("-organization",)
     assert Config().later_flags() == ()
 
 

@@ -25,6 +25,8 @@ INWARD = {
     "storage.history": ("errors", "protocol", "storage.records"),
     "storage.timeline": ("storage.records",),
     "storage.records": ("errors", "protocol"),
+    "storage.files": (),
+    "storage.filerepo": ("errors", "storage.files"),
     "storage.overlay": ("errors",),
     "storage.transfer": ("errors", "protocol", "storage.records"),
     "storage.lmdb": (
@@ -56,6 +58,7 @@ INWARD = {
         "protocol",
         "service",
         "storage.base",
+        "storage.files",
         "storage.history",
         "storage.records",
         "version",

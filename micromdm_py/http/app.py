@@ -53,6 +53,7 @@ from micromdm_py.http.library import add_library
 from micromdm_py.http.pages import HomeResource, VersionResource
 from micromdm_py.http.proxy import ProxyHeaders, StrictTransport
 from micromdm_py.http.push import LegacyPushResource, PushNow, PushResource
+from micromdm_py.http.repo import RepositoryResource
 from micromdm_py.http.request import RequestLog
 from micromdm_py.http.routes import Routes
 from micromdm_py.http.scep import ScepResource
@@ -76,6 +77,7 @@ from micromdm_py.service.views import Views
 from micromdm_py.service.webhooks import Webhooks
 from micromdm_py.service.why import Why
 from micromdm_py.storage.base import AuditLog, Quarantine
+from micromdm_py.storage.files import Files
 
 App = falcon.App[falcon.Request, falcon.Response]
 
@@ -84,7 +86,11 @@ __all__ = ["AppRule", "Services", "create_app"]
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The use cases behind the routes."""
+    """The use cases behind the routes.
+
+    Attributes:
+        files: the file repository, None when there is none.
+    """
 
     checkin: CheckInService
     connect: Connect
@@ -112,6 +118,7 @@ class Services:
     now: Callable[[], datetime]
     client_certificates: ClientCertificates
     proxy_headers: ProxyHeaders
+    files: Files | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +178,8 @@ def _device_routes(app: App, services: Services, rule: AppRule) -> None:
     app.add_route("/ota/enroll", OtaResource(services.enroll))
     app.add_route("/scep", ScepResource(services.authority))
     app.add_route("/version", VersionResource(rule.build))
+    if services.files:
+        app.add_route("/repo/{path:path}", RepositoryResource(services.files))
     if rule.homepage:
         app.add_route("/", HomeResource())
 

@@ -7,6 +7,7 @@ import ssl
 import time
 from enum import Enum
 
+from micromdm_py.server.files import FileAnswer
 from micromdm_py.server.head import Head
 from micromdm_py.server.limits import Limits
 from micromdm_py.server.response import plain_answer
@@ -17,6 +18,7 @@ _RECEIVE_BYTES = 16 << 10
 _LARGE_RECEIVE_BYTES = 1 << 18
 _HIGH_WATER_BYTES = 1 << 18
 _DISCARDS_AT_ONCE = 16
+_FILE_BYTES_AT_ONCE = 1 << 22
 _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -69,6 +71,8 @@ class Connection:
         self.keep_alive = True
         self.peer_certificate: bytes | None = None
         self._outgoing = bytearray()
+        self._file: FileAnswer | None = None
+        self._file_left = 0
         self._sent = 0
         self._received = 0
         self._since = 0.0
@@ -136,6 +140,10 @@ class Connection:
         """Queue bytes; nothing is sent before :meth:`flush` or :meth:`make_room`."""
         self._outgoing += data
 
+    def send_file(self, file: FileAnswer, length: int) -> None:
+        """Send that many bytes of a file after what is queued; :meth:`flush` reads and at last closes it."""
+        self._file, self._file_left = file, length
+
     def make_room(self) -> None:
         """Send if much is queued, and wait for the client until little is.
 
@@ -162,10 +170,13 @@ class Connection:
     def flush(self, keep: int = 0) -> bool:
         """Send without waiting until at most ``keep`` bytes are left.
 
-        Returns: False when the client does not take more now.
+        Returns: False when the client does not take more now, or others should have their turn.
         Raises: Closed.
         """
-        while len(self._outgoing) > keep:
+        pause_at = self._file_left - _FILE_BYTES_AT_ONCE
+        while len(self._outgoing) > keep or self._refill():
+            if self._file_left < pause_at:
+                return False
             try:
                 with memoryview(self._outgoing) as queued, queued[:_HIGH_WATER_BYTES] as piece:
                     count = self.sock.send(piece)
@@ -178,6 +189,24 @@ class Connection:
             if self._outgoing:
                 self._pace_output()
         return True
+
+    def _refill(self) -> bool:
+        """Queue the next piece of the file, if there is one; raises Closed when the file is too short."""
+        if not self._file:
+            return False
+        piece = self._file.read(self._file_left)
+        self._file_left -= len(piece)
+        self._outgoing += piece
+        if not self._file_left:
+            self._let_file_go()
+        elif not piece:
+            raise Closed("the file has become shorter")
+        return True
+
+    def _let_file_go(self) -> None:
+        if self._file:
+            self._file.close()
+        self._file = None
 
     def end_output(self) -> None:
         """Forget the clock of the answer."""
@@ -236,6 +265,7 @@ class Connection:
 
     def close(self) -> None:
         """Close the socket."""
+        self._let_file_go()
         self._say_goodbye()
         with contextlib.suppress(OSError):
             self.sock.close()

@@ -11,6 +11,7 @@ from urllib.parse import unquote_to_bytes
 from gunicorn.http.body import Body, LengthReader
 
 from micromdm_py.server.connection import Closed, Connection
+from micromdm_py.server.files import FileAnswer
 from micromdm_py.server.head import Head
 from micromdm_py.server.input import RequestBody
 from micromdm_py.server.response import Response
@@ -51,6 +52,7 @@ class Exchange:
             "wsgi.multiprocess": multiprocess,
             "wsgi.run_once": False,
             "wsgi.input_terminated": True,
+            "wsgi.file_wrapper": FileAnswer,
             "SERVER_SOFTWARE": "micromdm",
             "SCRIPT_NAME": "",
             "micromdm.stopping": stopping,
@@ -91,6 +93,9 @@ class Exchange:
                 response.keep_alive = False
             if isinstance(pieces, (list, tuple)) and len(pieces) == 1:
                 response.write_all(pieces[0])
+            elif isinstance(pieces, FileAnswer) and (length := response.take_over()):
+                connection.send_file(pieces, length)
+                pieces = []
             else:
                 for piece in pieces:
                     response.write(piece)

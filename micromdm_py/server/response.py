@@ -83,6 +83,18 @@ class Response:
         self._start(len(data))
         self._body(data)
 
+    def take_over(self) -> int:
+        """Queue the header and leave the body to the caller.
+
+        Returns: how many bytes the caller has to send; 0 when that is not known, or nothing may be sent.
+        """
+        if not self.started:
+            self._start(None)
+        if self._bodiless or not self._left:
+            return 0
+        length, self._left = self._left, 0
+        return length
+
     def finish(self) -> None:
         """End the body.
 

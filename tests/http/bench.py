@@ -46,6 +46,7 @@ from micromdm_py.service.webhooks import Webhooks
 from micromdm_py.service.why import Why
 from micromdm_py.simulator.depsim import DepService
 from micromdm_py.storage.base import Store
+from micromdm_py.storage.files import Files
 from micromdm_py.storage.memory.store import MemoryStore
 from micromdm_py.storage.records import BindingRule
 from tests.fakes.clock import Clock
@@ -103,8 +104,14 @@ class Bench:
     """An application, what it writes to its log, and how to ask it."""
 
     def __init__(
-        self, store: Store | None = None, rule: AppRule = RULE, depsim: str = "", **changes: object
+        self,
+        store: Store | None = None,
+        rule: AppRule = RULE,
+        depsim: str = "",
+        files: Files | None = None,
+        **changes: object,
     ) -> None:
+        self._files = files
         self.store = store or MemoryStore()
         self.clock, self.push, self.lines = Clock(), Push(), list[str]()
         self.woken = list[None]()
@@ -168,6 +175,7 @@ class Bench:
             now=now,
             client_certificates=ClientCertificates("", TrustedProxies(())),
             proxy_headers=ProxyHeaders(TrustedProxies(()), enabled=False),
+            files=self._files,
         )
 
     def _dep(self) -> Dep:
@@ -212,8 +220,13 @@ class Bench:
 
     def _send(self, environ: dict[str, Any]) -> Answer:
         started = falcon.testing.StartResponseMock()
-        pieces = b"".join(self._app(environ, started))
+        answer = self._app(environ, started)
+        pieces = b"".join(answer)
+        if close := getattr(answer, "close", None):
+            close()
         headers = {name.lower(): value for name, value in started.headers or ()}
+        if pieces:
+            pieces = pieces[: int(headers["content-length"])]  # as PEP 3333 tells the server
         assert len(headers) == len(list(started.headers or ()))
         return Answer(int(str(started.status).split()[0]), headers, pieces)
 

@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,7 +46,7 @@ class StandInApp:
         if config.build_error:
             raise StartupError(config.build_error)
 
-    def __call__(self, environ: Environ, start_response: StartResponse) -> list[bytes]:
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = str(environ["PATH_INFO"])
         if path == "/pid":
             body = b"%d" % os.getpid()
@@ -62,12 +62,22 @@ class StandInApp:
             raise ValueError("on purpose")
         elif path == "/large":
             body = b"x" * 8_000_000
+        elif path == "/file":
+            return self._file(environ, start_response)
         elif path == "/environ":
             body = json.dumps({k: v for k, v in environ.items() if isinstance(v, str)}).encode()
         else:
             body = environ["wsgi.input"].read()  # type: ignore[attr-defined]
         start_response("200 OK", [("X-Method", str(environ["REQUEST_METHOD"]))])
         return [body]
+
+    def _file(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """A file; `?N` promises N bytes of it."""
+        file = (self._folder / "file").open("rb")
+        promised = environ["QUERY_STRING"] or os.fstat(file.fileno()).st_size
+        start_response("200 OK", [("Content-Length", str(promised))])
+        answer: Iterable[bytes] = environ["wsgi.file_wrapper"](file)  # type: ignore[operator]
+        return answer
 
     def _wait(self, environ: Environ) -> bytes:
         lead.give_up()  # as every application has to before it waits

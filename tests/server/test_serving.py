@@ -1,6 +1,7 @@
 """The real process: framing, deadlines, refusals, and what a slow client costs."""
 
 import json
+import os
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -233,3 +234,44 @@ def test_a_large_answer_to_a_slow_reader_holds_no_thread(
         for client in slow:
             assert len(client.answer().body) == 8_000_000
         assert slow[0].ask("GET", "/pid").status == 200
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_files_are_sent_to_slow_readers_by_no_thread(
+    tmp_path: Path, certificate: tuple[Path, Path], secure: bool
+) -> None:
+    cert, key = certificate
+    settings: dict[str, object] = {"tls": True, "tls_cert": str(cert), "tls_key": str(key)} if secure else {}
+    content = os.urandom(1 << 20) * 12
+    with running(tmp_path / "store", threads=2, **settings) as server:
+        (server.folder / "file").write_bytes(content)
+        if secure:
+            server.context = ssl.create_default_context(cafile=str(cert))
+        slow = [server.connect() for _ in range(6)]
+        for client in slow:
+            client.send(b"GET /file HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert server.ask("GET", "/pid").status == 200
+        for client in slow:
+            assert client.answer().body == content
+        assert slow[0].ask("GET", "/file?3").body == content[:3]
+        assert slow[0].ask("GET", "/pid").status == 200
+
+
+def open_files(server: Server, name: str) -> int:
+    worker = int(server.ask("GET", "/pid").body)
+    links = Path(f"/proc/{worker}/fd").iterdir()
+    return sum(os.path.lexists(link) and str(link.readlink()).endswith(name) for link in links)
+
+
+def test_a_file_is_closed_when_its_reader_goes_and_when_it_became_shorter(server: Server) -> None:
+    (server.folder / "file").write_bytes(bytes(20_000_000))
+    client = server.connect()
+    client.send(b"GET /file HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    client.sock.recv(1)
+    assert open_files(server, "/file") == 1
+    client.close()
+    eventually(lambda: open_files(server, "/file") == 0, "closing")
+    client = server.connect()
+    client.send(b"GET /file?20000001 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert len(client.answer().body) == 20_000_000
+    eventually(lambda: open_files(server, "/file") == 0, "closing")
