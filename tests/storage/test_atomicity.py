@@ -135,3 +135,17 @@ def test_write_that_found_no_room_leaves_room_for_smaller_ones(tmp_path: Path) -
     assert phone.run(*["Acknowledged"] * 5) == ["c0", "c1", "c2", "c3", "c4", ""]
     assert len(store.devices(DeviceFilter())) == 6
     store.close()
+
+
+def test_device_enrolls_with_all_that_welcomes_it_or_not_at_all(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "store", map_size_bytes=1 << 20)
+    phone = Device(store, "UDID-1")
+    phone.authenticates()
+    before = contents(store)
+    welcome = [command("small"), NewEntry("large", "InstallProfile", bytes(2 << 20))]
+    with pytest.raises(StorageUnavailable):
+        store.token_update(token_update(phone.ref), phone.who, E1, at=NOW, welcome=welcome)
+    assert contents(store) == before
+    assert store.token_update(token_update(phone.ref), phone.who, E1, at=NOW, welcome=welcome[:1])
+    assert phone.waiting() == ["small"]
+    store.close()

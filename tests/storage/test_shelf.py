@@ -80,6 +80,33 @@ def test_change_sees_itself_and_returns_its_result(store: Store) -> None:
     assert store.documents("k") == [("new", b"2")]
 
 
+def test_change_scans_a_kind_with_what_it_changed(store: Store) -> None:
+    put(store, "k", b=b"1", c=b"2", d=b"3")
+    put(store, "ka", x=b"1")
+
+    def change(shelf: Documents) -> list[tuple[str, bytes]]:
+        shelf.put("k", "a", b"new")
+        shelf.put("k", "d", b"other")
+        shelf.put("j", "e", b"elsewhere")
+        shelf.remove("k", "b")
+        return shelf.scan("k")
+
+    assert store.change_documents(change) == [("a", b"new"), ("c", b"2"), ("d", b"other")]
+
+
+def test_change_scans_what_begins_with_a_text(store: Store) -> None:
+    put(store, "k", **{name: b"" for name in ("A", "A:1", "A:2", "AA:1", "B:1", "é:1")})
+    put(store, "l", **{"A:3": b""})
+
+    def change(shelf: Documents) -> list[list[str]]:
+        shelf.put("k", "A:0", b"")
+        shelf.put("k", "B:0", b"")
+        shelf.remove("k", "A:2")
+        return [[name for name, _ in shelf.scan("k", prefix)] for prefix in ("A:", "é", "C", "A" * 600)]
+
+    assert store.change_documents(change) == [["A:0", "A:1"], ["é:1"], [], []]
+
+
 def test_change_that_raises_changes_nothing(store: Store) -> None:
     put(store, "k", a=b"1", b=b"2")
 
