@@ -64,7 +64,7 @@ INWARD = {
         "version",
     ),
     "simulator": ("errors", "protocol"),
-    "migration": ("errors", "protocol", "storage.base", "storage.records", "storage.transfer"),
+    "migration": ("errors", "protocol", "service", "storage.base", "storage.records", "storage.transfer"),
     "server": ("compose", "config", "errors", "lead", "logs"),
     "cli": (
         "compose",

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from micromdm_py.errors import MalformedRequest
+from micromdm_py.migration.documents import channel_of
 from micromdm_py.migration.inventory import Inventory, checked
 from micromdm_py.migration.messages import OldCommand, OldDevice, OldQueue
 from micromdm_py.migration.report import Report
@@ -71,11 +72,10 @@ class Enrollments:
             return self._device(name)
         if kind is EnrollmentKind.USER:
             user = self._of.channels[name]
-            shared = user.user_id == SHARED_IPAD_USER_ID
             return EnrollmentRecord(
-                f"{user.udid}:{user.user_shortname if shared else user.user_id}",
+                channel_of(user),
                 "",
-                EnrollmentKind.SHARED_IPAD if shared else kind,
+                EnrollmentKind.SHARED_IPAD if user.user_id == SHARED_IPAD_USER_ID else kind,
                 user.udid,
                 user.udid,
                 user.user_id,

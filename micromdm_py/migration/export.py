@@ -6,11 +6,12 @@ it cannot tell apart, one-time challenges, of which a store keeps only hashes.
 
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from micromdm_py.migration.bolt_writer import BoltWriter
+from micromdm_py.migration.export_documents import add_document, put_user
 from micromdm_py.migration.messages import (
     NEVER,
     OldBlock,
@@ -33,6 +35,7 @@ from micromdm_py.migration.messages import (
     encode,
 )
 from micromdm_py.migration.report import Report
+from micromdm_py.migration.rows import Rows
 from micromdm_py.protocol.checkin import DEVICE_FACTS
 from micromdm_py.protocol.enrollment import EnrollmentKind
 from micromdm_py.protocol.lifecycle import CommandState
@@ -42,6 +45,7 @@ from micromdm_py.storage.transfer import (
     MovedAuthority,
     MovedCertificate,
     MovedCommand,
+    MovedDocument,
     MovedEnrollment,
     MovedPush,
 )
@@ -88,56 +92,16 @@ def export(content: Iterable[Moved], target: BinaryIO, report: Report, *, page_s
         page_size: that of the machine that is going to use the file.
     """
     with tempfile.TemporaryFile() as spool:
-        rows = _Rows(spool)
+        rows = Rows(spool)
+        made = _Export(rows, report)
         for one in content:
-            _add(one, rows, report)
+            made.add(one)
+        made.finish()
         writer = BoltWriter(target, page_size)
-        for name in sorted({*ALWAYS, *rows.names}):
+        for name in sorted({*ALWAYS, *rows.buckets}):
             about = report.bucket(name)
             about.read = about.imported = writer.bucket(name.encode(), rows.of(name))
         writer.finish()
-
-
-class _Rows:
-    """Rows on their way to their buckets: values wait in a file, as they may be more than fits in memory."""
-
-    def __init__(self, spool: BinaryIO) -> None:
-        self._spool = spool
-        self._at: dict[str, dict[bytes, tuple[int, int]]] = {}
-
-    @property
-    def names(self) -> set[str]:
-        return set(self._at)
-
-    def has(self, bucket: str, key: str) -> bool:
-        return key.encode() in self._at.get(bucket, {})
-
-    def put(self, bucket: str, key: str | bytes, value: bytes) -> None:
-        raw = key if isinstance(key, bytes) else key.encode()
-        self._at.setdefault(bucket, {})[raw] = self._spool.tell(), len(value)
-        self._spool.write(value)
-
-    def of(self, bucket: str) -> Iterator[tuple[bytes, bytes]]:
-        for key, (at, size) in sorted(self._at.get(bucket, {}).items()):
-            self._spool.seek(at)
-            yield key, self._spool.read(size)
-
-
-def _add(one: Moved, rows: _Rows, report: Report) -> None:
-    if isinstance(one, MovedEnrollment):
-        _add_enrollment(one, rows, report)
-    elif isinstance(one, MovedAuthority):
-        key = load_der_private_key(one.key, None)
-        pkcs1 = key.private_bytes(Encoding.DER, PrivateFormat.TraditionalOpenSSL, NoEncryption())
-        rows.put(DEPOT, "ca_key", pkcs1)
-        rows.put(DEPOT, "ca_certificate", one.certificate)
-        rows.put(DEPOT, "serial", one.next_serial.to_bytes(-(-one.next_serial.bit_length() // 8), "big"))
-    elif isinstance(one, MovedCertificate):
-        rows.put(DEPOT, _depot_name(one), one.certificate)
-    elif isinstance(
-        one, PushCertificate
-    ):  # of several the current one comes last, and the old server has one
-        rows.put("mdm.ServerConfig", "config", encode(_server_config(one)))
 
 
 def _depot_name(moved: MovedCertificate) -> bytes:
@@ -149,49 +113,83 @@ def _depot_name(moved: MovedCertificate) -> bytes:
     return (raw or certificate.signature) + f".{moved.serial}".encode()
 
 
-def _server_config(certificate: PushCertificate) -> OldServerConfig:
-    key = load_pem_private_key(certificate.key, None)
-    pkcs1 = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
-    return OldServerConfig(certificate.certificate, pkcs1)
+def _pkcs1(key: PrivateKeyTypes, encoding: Encoding) -> bytes:
+    """The form that the old server reads; keys of elliptic curves have one of their own."""
+    return key.private_bytes(encoding, PrivateFormat.TraditionalOpenSSL, NoEncryption())
 
 
-# --- enrollments ---
+class _Export:
+    """Takes the pieces of a store; what needs several of them is written at the end."""
+
+    def __init__(self, rows: Rows, report: Report) -> None:
+        self._rows, self._report = rows, report
+        self._devices: dict[str, OldDevice] = {}
+        self._channels: list[OldUser] = []
+
+    def add(self, one: Moved) -> None:
+        """Take a piece."""
+        rows = self._rows
+        if isinstance(one, MovedEnrollment):
+            self._add_enrollment(one)
+        elif isinstance(one, MovedAuthority):
+            serial = one.next_serial
+            rows.put(DEPOT, "ca_key", _pkcs1(load_der_private_key(one.key, None), Encoding.DER))
+            rows.put(DEPOT, "ca_certificate", one.certificate)
+            rows.put(DEPOT, "serial", serial.to_bytes(-(-serial.bit_length() // 8), "big"))
+        elif isinstance(one, MovedCertificate):
+            rows.put(DEPOT, _depot_name(one), one.certificate)
+        elif isinstance(one, MovedDocument):
+            add_document(one, rows)
+        elif isinstance(one, PushCertificate):  # the old server has one: the current one, which comes last
+            key = _pkcs1(load_pem_private_key(one.key, None), Encoding.PEM)
+            rows.put("mdm.ServerConfig", "config", encode(OldServerConfig(one.certificate, key)))
+
+    def finish(self) -> None:
+        """Write devices, and user channels whose user has no document."""
+        rows = self._rows
+        for device in self._devices.values():
+            rows.put("mdm.Devices", device.uuid, encode(device))
+            for name in filter(None, (device.udid, device.serial_number)):
+                rows.put("mdm.DeviceIdx", name, device.uuid.encode())
+        for user in self._channels:
+            if not rows.has("mdm.UserIdx", user.user_id):
+                put_user(user, rows)
+
+    # --- enrollments ---
+
+    def _add_enrollment(self, moved: MovedEnrollment) -> None:
+        record, push, rows = moved.record, moved.push, self._rows
+        self._report.enrollments[(record.kind or "unknown").replace("_", " ")] += 1
+        if record.kind is EnrollmentKind.USER_ENROLLMENT_USER:
+            self._lose(record, "the old server has no such channels")
+            return
+        is_channel = record.kind is not None and record.kind.is_user_channel
+        name = record.user_id if is_channel else record.enrollment_id
+        if rows.has(QUEUES, name) or rows.has("mdm.PushInfo", name):
+            self._lose(record, f"the old server knows one channel of user {name} only, and another has it")
+            return
+        if record.kind is EnrollmentKind.DEVICE:
+            if record.fingerprint:
+                rows.put("mdm.UDIDCertAuth", record.udid, record.fingerprint)
+            if record.listed:
+                self._devices[record.udid] = _device(record, push)
+        elif is_channel:
+            self._channels.append(_user(record, push))
+        if record.blocked:
+            rows.put("mdm.RemoveDevice", name, encode(OldBlock(name)))
+        if push:
+            info = OldPush(name, push.token_hex, push.push_magic, push.topic)
+            rows.put("mdm.PushInfo", name, encode(info))
+        if moved.commands:
+            rows.put(QUEUES, name, encode(_queue(name, moved.commands, self._report)))
+
+    def _lose(self, record: EnrollmentRecord, reason: str) -> None:
+        self._report.bucket(QUEUES).lose(record.enrollment_id, reason)
 
 
-def _add_enrollment(moved: MovedEnrollment, rows: _Rows, report: Report) -> None:
-    record, push = moved.record, moved.push
-    report.enrollments[(record.kind or "unknown").replace("_", " ")] += 1
-    if record.kind is EnrollmentKind.USER_ENROLLMENT_USER:
-        report.bucket(QUEUES).lose(record.enrollment_id, "the old server has no such channels")
-        return
-    name = record.user_id if record.kind and record.kind.is_user_channel else record.enrollment_id
-    if rows.has(QUEUES, name) or rows.has("mdm.PushInfo", name):
-        reason = f"the old server knows one channel of user {name} only, and another device has it"
-        report.bucket(QUEUES).lose(record.enrollment_id, reason)
-        return
-    if record.kind is EnrollmentKind.DEVICE:
-        _add_device(record, push, rows)
-    elif name != record.enrollment_id:
-        user = _user(record, push)
-        rows.put("mdm.Users", user.uuid, encode(user))
-        rows.put("mdm.UserIdx", user.user_id, user.uuid.encode())
-        rows.put("mdm.UserIdx", user.udid, user.uuid.encode())
-    if record.blocked:
-        rows.put("mdm.RemoveDevice", name, encode(OldBlock(name)))
-    if push:
-        info = OldPush(name, push.token_hex, push.push_magic, push.topic)
-        rows.put("mdm.PushInfo", name, encode(info))
-    if moved.commands:
-        rows.put(QUEUES, name, encode(_queue(name, moved.commands, report)))
-
-
-def _add_device(record: EnrollmentRecord, push: MovedPush | None, rows: _Rows) -> None:
-    if record.fingerprint:
-        rows.put("mdm.UDIDCertAuth", record.udid, record.fingerprint)
-    if not record.listed:
-        return
+def _device(record: EnrollmentRecord, push: MovedPush | None) -> OldDevice:
     facts: dict[str, Any] = {name: record.facts.get(name, "") for name in DEVICE_FACTS.values()}
-    device = OldDevice(
+    return OldDevice(
         uuid=_uuid("device", record.udid),
         udid=record.udid,
         token=push.token_hex if push else "",
@@ -204,9 +202,6 @@ def _add_device(record: EnrollmentRecord, push: MovedPush | None, rows: _Rows) -
         bootstrap_token=record.bootstrap_token,
         **facts,
     )
-    rows.put("mdm.Devices", device.uuid, encode(device))
-    for name in filter(None, (device.udid, device.serial_number)):
-        rows.put("mdm.DeviceIdx", name, device.uuid.encode())
 
 
 def _user(record: EnrollmentRecord, push: MovedPush | None) -> OldUser:

@@ -123,11 +123,14 @@ class Inventory:
         found: dict[str, OldUser] = {}
         for key, user in self._old.messages(USERS, OldUser):
             with self._old.counted(USERS, key):
-                self.users.append(user)
+                if user.uuid != key:
+                    raise ValueError("has another uuid inside")
                 if not user.user_id:
+                    self.users.append(user)
                     continue
                 checked(user.udid)
                 checked(user.user_shortname if user.user_id == SHARED_IPAD_USER_ID else user.user_id)
+                self.users.append(user)
                 if user.user_id not in found or index.get(user.user_id.encode()) == key.encode():
                     found[user.user_id] = user
         return found

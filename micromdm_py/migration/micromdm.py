@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
+from micromdm_py.migration.documents import blueprints, profiles, users
 from micromdm_py.migration.enrollments import Enrollments
 from micromdm_py.migration.inventory import PINS, Inventory
 from micromdm_py.migration.keys import Certificates, push_certificate
@@ -32,6 +33,12 @@ def content(old: OldDatabase, report: Report, now: datetime) -> Iterator[Moved]:
     if push is not None:
         yield push
     _check(certificates, inventory, push.topic if push else "", report)
+    named = {user.uuid for user in inventory.users}
+    for document in profiles(old):
+        named.add(document.name)
+        yield document
+    yield from users(inventory.users)
+    yield from blueprints(old, report, named)
     yield from Enrollments(old, inventory, report, now).moved()
     if not old.has("mdm.DeviceCommands"):
         report.warnings.append(

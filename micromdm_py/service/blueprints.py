@@ -21,7 +21,15 @@ from micromdm_py.service.wrapped import options
 from micromdm_py.storage.base import CommandQueue, Documents, Shelf
 from micromdm_py.storage.records import NewEntry
 
-__all__ = ["BLUEPRINT", "PROFILE", "Blueprint", "Blueprints", "blueprints_of", "encode_blueprint"]
+__all__ = [
+    "BLUEPRINT",
+    "PROFILE",
+    "Blueprint",
+    "Blueprints",
+    "blueprints_of",
+    "decode_blueprint",
+    "encode_blueprint",
+]
 
 BLUEPRINT = "blueprint"
 PROFILE = "profile"
@@ -208,7 +216,7 @@ def _account(blueprint: Blueprint, user: User) -> dict[str, Value]:
 
 def blueprints_of(scan: Callable[[str], Iterable[tuple[str, bytes]]]) -> list[Blueprint]:
     """Every blueprint, by uuid."""
-    return [_decode(row) for _, row in scan(BLUEPRINT)]
+    return [decode_blueprint(row) for _, row in scan(BLUEPRINT)]
 
 
 def encode_blueprint(blueprint: Blueprint) -> bytes:
@@ -216,7 +224,8 @@ def encode_blueprint(blueprint: Blueprint) -> bytes:
     return json.dumps(asdict(blueprint)).encode()
 
 
-def _decode(row: bytes) -> Blueprint:
+def decode_blueprint(row: bytes) -> Blueprint:
+    """The blueprint of a document."""
     found: dict[str, Json] = json.loads(row)
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
     return Blueprint(**fields)  # type: ignore[arg-type]  # as `encode_blueprint` wrote them

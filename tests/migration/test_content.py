@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from micromdm_py.migration.report import Report
 from micromdm_py.migration.source import OldDatabase
 from micromdm_py.protocol.enrollment import EnrollmentKind, EnrollmentRef, resolve
 from micromdm_py.protocol.lifecycle import CommandState
+from micromdm_py.service.blueprints import decode_blueprint
+from micromdm_py.service.users import decode_user
 from micromdm_py.storage.base import Store
 from micromdm_py.storage.memory.store import MemoryStore
 from micromdm_py.storage.records import BindingRule, DeviceFilter, Identity
@@ -130,6 +133,36 @@ def test_queues_keep_their_order_and_their_bytes(moved: Store) -> None:
             (c["uuid"], base64.b64decode(c["payload_b64"])) for c in (*queue["commands"], *queue["not_now"])
         ]
         assert [(one.command_uuid, one.payload) for one in moved.waiting(name)] == want
+
+
+def test_profiles_are_kept_byte_for_byte(moved: Store) -> None:
+    assert {name: base64.b64encode(body).decode() for name, body in moved.documents("profile")} == {
+        name: one["mobileconfig_b64"] for name, one in BUCKETS["mdm.Profile"].items()
+    }
+
+
+def test_blueprints_and_users_are_what_they_were(moved: Store) -> None:
+    found = {name: decode_blueprint(body) for name, body in moved.documents("blueprint")}
+    assert found.keys() == BUCKETS["mdm.Blueprint"].keys()
+    for name, old in BUCKETS["mdm.Blueprint"].items():
+        assert {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(found[name]).items()
+        } == {
+            **{key: value for key, value in old.items() if key not in ("manifest_urls", "user_uuid")},
+            "install_application_manifest_urls": old["manifest_urls"],
+            "user_uuids": old["user_uuid"],
+        }
+    users = {name: decode_user(name, body) for name, body in moved.documents("user")}
+    assert users.keys() == BUCKETS["mdm.Users"].keys()
+    for name, old in BUCKETS["mdm.Users"].items():
+        hashed = base64.b64encode(users[name].password_hash).decode()
+        assert {**asdict(users[name]), "password_hash_b64": hashed} == {
+            **old,
+            "password_hash": users[name].password_hash,
+        }
+        if old["user_id"]:
+            assert moved.document("user-channel", f"{old['udid']}:{old['user_id']}").decode() == name
 
 
 def test_history_is_kept(moved: Store) -> None:

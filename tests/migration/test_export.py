@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from micromdm_py.migration.export import export
-from micromdm_py.migration.messages import NEVER, OldDevice, OldQueue, decode
+from micromdm_py.migration.messages import NEVER, OldDevice, OldQueue, OldUser, decode
 from micromdm_py.migration.micromdm import content
 from micromdm_py.migration.report import Report
 from micromdm_py.migration.source import OldDatabase
@@ -20,7 +20,18 @@ from micromdm_py.storage.transfer import Moved, MovedCommand, MovedEnrollment, M
 from tests.builders import NOW, TOPIC, Device, command, device
 from tests.migration.samples import SAMPLE, expected, read, sample
 
-UNCHANGED = ("mdm.PushInfo", "mdm.RemoveDevice", "mdm.ServerConfig", "mdm.UDIDCertAuth", "scep_certificates")
+UNCHANGED = (
+    "mdm.Blueprint",
+    "mdm.BlueprintIdx",
+    "mdm.Profile",
+    "mdm.PushInfo",
+    "mdm.RemoveDevice",
+    "mdm.ServerConfig",
+    "mdm.UDIDCertAuth",
+    "mdm.UserIdx",
+    "mdm.Users",
+    "scep_certificates",
+)
 PINS = expected()["buckets"]["mdm.UDIDCertAuth"]
 MAC = "DD59209E-AB89-4C13-8679-0139C8EA7C5C"
 """Has four commands waiting, two of them put off with NotNow."""
@@ -116,6 +127,18 @@ def test_what_has_happened_since_is_in_the_export(tmp_path: Path) -> None:
     waiting = [one.uuid for one in (*queue.commands, *queue.not_now)]
     assert sorted([*waiting, first]) == sorted([*before, "new"])
     assert "new" in [one.uuid for one in queue.commands]
+
+
+def test_a_user_channel_without_a_user_record_gets_one(tmp_path: Path) -> None:
+    path, _ = exported([USER_CHANNEL], tmp_path)
+    (user,) = [decode(OldUser, value) for value in rows(path)["mdm.Users"].values()]
+    assert (user.udid, user.user_id, user.user_shortname, user.auth_token) == ("A", "U", "short", "aa")
+    assert rows(path)["mdm.UserIdx"] == {"U": user.uuid.encode(), "A": user.uuid.encode()}
+
+
+USER_CHANNEL = MovedEnrollment(
+    EnrollmentRecord("A:U", "", EnrollmentKind.USER, "A", "A", "U", "short"), MovedPush("aa", "m", TOPIC)
+)
 
 
 def test_withdrawn_commands_are_left_out(tmp_path: Path) -> None:

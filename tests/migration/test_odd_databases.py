@@ -12,6 +12,7 @@ from micromdm_py.errors import BadDatabase
 from micromdm_py.migration.messages import (
     OldCommand,
     OldDevice,
+    OldProfile,
     OldPush,
     OldQueue,
     OldServerConfig,
@@ -23,7 +24,7 @@ from micromdm_py.migration.micromdm import content
 from micromdm_py.migration.report import Report
 from micromdm_py.migration.source import OldDatabase
 from micromdm_py.protocol.enrollment import SHARED_IPAD_USER_ID, EnrollmentKind
-from micromdm_py.storage.transfer import Moved, MovedAuthority, MovedChallenge, MovedEnrollment
+from micromdm_py.storage.transfer import Moved, MovedAuthority, MovedChallenge, MovedDocument, MovedEnrollment
 from tests.builders import NOW
 from tests.migration.samples import expected, sample, written
 
@@ -159,6 +160,21 @@ def test_nobody_is_pushed_who_has_checked_out_or_is_blocked(old: Database, moves
     assert MAC in due
     assert not due & gone
     assert all(any(command.state in ("Pending", "Tried") for command in found[name].commands) for name in due)
+
+
+def test_a_blueprint_that_names_what_is_gone_is_kept_and_named(old: Database, moves: Import) -> None:
+    del old[b"mdm.Profile"][b"com.example.wifi"]
+    pieces, report = moves(old)
+    assert sum(isinstance(one, MovedDocument) and one.kind == "blueprint" for one in pieces) == 2
+    assert any("blueprint default names what is gone: com.example.wifi" in line for line in report.warnings)
+
+
+def test_profiles_without_content_and_users_with_another_uuid_are_lost(old: Database, moves: Import) -> None:
+    old[b"mdm.Profile"][b"com.example.empty"] = encode(OldProfile("com.example.empty"))
+    old[USERS][b"key"] = encode(OldUser("another"))
+    _, report = moves(old)
+    assert lost(report, "mdm.Profile") == [("com.example.empty", "is empty")]
+    assert lost(report, "mdm.Users") == [("key", "has another uuid inside")]
 
 
 # --- keys ---
