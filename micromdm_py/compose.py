@@ -39,6 +39,7 @@ from micromdm_py.service.command_records import CommandRecords
 from micromdm_py.service.commands import Commands
 from micromdm_py.service.connect import Connect
 from micromdm_py.service.declarative import Declarative
+from micromdm_py.service.dep.roster import Roster
 from micromdm_py.service.devices import Devices
 from micromdm_py.service.enroll import Challenges, Enroll, ProfileRule
 from micromdm_py.service.feed import Feed
@@ -209,6 +210,7 @@ def run_courier(config: Config, stop: threading.Event) -> None:
         audit=timedelta(days=config.audit_retention_days) if config.audit_retention_days else None,
         apns_url=config.apns_url,
         apns_ca_file=config.apns_ca_file,
+        depsim=config.depsim,
     )
     try:
         courier.run(store, settings, stop)
@@ -286,7 +288,7 @@ def _services(config: Config, store: Store) -> Services:
         challenges=challenges,
         commands=Commands(store, strict=config.strict_commands, wake=wake, now=_now, make_uuid=_uuid),
         records=CommandRecords(store, lead.waiting(LongPolls(slots)), now=_now),
-        devices=Devices(store, _now),
+        devices=Devices(store, Roster(store), _now),
         inventory=Inventory(store),
         why=Why(store, _now),
         profiles=Profiles(store, authority.sign),

@@ -5,6 +5,7 @@ import contextlib
 import importlib.util
 import logging
 import random
+import secrets
 import sys
 import threading
 from collections.abc import Awaitable, Callable
@@ -17,10 +18,13 @@ from typing import TypeVar
 
 from micromdm_py.net import wakeup
 from micromdm_py.net.apns import AsyncApnsSender
+from micromdm_py.net.dep import AsyncDepClient, DepSessions
 from micromdm_py.net.tls_context import outgoing_context
 from micromdm_py.net.webhook import WebhookSender
 from micromdm_py.protocol.webhook import wants
 from micromdm_py.receivers import WebhookTarget
+from micromdm_py.service.dep.accounts import Accounts
+from micromdm_py.service.dep.schedule import DepSyncing
 from micromdm_py.service.outbox import Blocking, Cleaner, Delivering
 from micromdm_py.service.pushing import Pushing
 from micromdm_py.storage.base import Store
@@ -55,6 +59,7 @@ class CourierSettings:
         audit: how long entries of the audit log are kept, None for ever.
         apns_url: URL of the push service.
         apns_ca_file: PEM file of its authority, "" for the usual ones.
+        depsim: URL of a simulator of Apple's device assignment service, "" for none.
     """
 
     socket_path: Path
@@ -67,6 +72,7 @@ class CourierSettings:
     audit: timedelta | None = None
     apns_url: str = "https://api.push.apple.com"
     apns_ca_file: str = ""
+    depsim: str = ""
 
 
 def run(store: Store, settings: CourierSettings, stop: threading.Event) -> None:
@@ -115,6 +121,7 @@ async def serve(store: Store, settings: CourierSettings, stop: asyncio.Event) ->
             part = partial(_deliver, store, settings, target, blocking, bells)
             parts.append((f"webhook {target.label}", part))
         parts.append(("push", partial(_push, store, settings, blocking, bells)))
+        parts.append(("dep", partial(_synchronize, store, settings, blocking, bells)))
         parts.append(("clean-up", partial(_clean, store, settings, [one.url for one in targets], blocking)))
         with _listening(settings.socket_path, bells):
             work = [asyncio.create_task(_supervise(name, part, stop)) for name, part in parts]
@@ -229,6 +236,27 @@ async def _push(
     finally:
         bells.remove(pushing.wake)
         await sender.aclose()
+
+
+async def _synchronize(
+    store: Store,
+    settings: CourierSettings,
+    blocking: Blocking,
+    bells: list[Callable[[], None]],
+    stop: asyncio.Event,
+) -> None:
+    make_id = partial(secrets.token_hex, 16)
+    client = AsyncDepClient(DepSessions(user_agent=settings.user_agent, now=_now, make_nonce=make_id))
+    accounts = Accounts(store, settings.depsim)
+    syncing = DepSyncing(
+        store, accounts, client, blocking=blocking, now=_now, draw=random.random, make_id=make_id
+    )
+    bells.append(syncing.wake)
+    try:
+        await syncing.run(stop)
+    finally:
+        bells.remove(syncing.wake)
+        await client.aclose()
 
 
 async def _clean(

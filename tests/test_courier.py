@@ -17,6 +17,10 @@ from micromdm_py import courier
 from micromdm_py.courier import CourierSettings
 from micromdm_py.net.wakeup import Waker
 from micromdm_py.receivers import WebhookTarget, parse_target
+from micromdm_py.service.dep.accounts import Accounts
+from micromdm_py.service.dep.roster import Roster
+from micromdm_py.service.dep.rules import DepRules
+from micromdm_py.simulator.depserver import DepServer
 from micromdm_py.storage.base import Store
 from micromdm_py.storage.records import DuePush
 from tests.fakes.apns_server import Answer, ApnsServer
@@ -282,3 +286,19 @@ def test_targets_of_one_url_are_put_together() -> None:
     )
     assert courier._merge(both) == [WebhookTarget("https://r.example.com")]
     assert courier._merge(both[::-1]) == [WebhookTarget("https://r.example.com")]
+
+
+def test_devices_of_the_enrollment_program_are_synchronized_on_request(store: Store, tmp_path: Path) -> None:
+    apple = DepServer(("127.0.0.1", 0), 2, now=lambda: datetime.now(UTC), log=lambda _line: None)
+    thread = threading.Thread(target=apple.serve)
+    thread.start()
+    roster, accounts = Roster(store), Accounts(store, apple.url)
+    try:
+        with running(store, settings(tmp_path, depsim=apple.url)) as wake:
+            eventually(lambda: len(list(roster.all())) == 2)
+            apple.answer("POST", "/simulator", {}, b'{"add": 3}')
+            DepRules(store, accounts, roster, wake=wake, now=lambda: datetime.now(UTC)).sync_now(None)
+            eventually(lambda: len(list(roster.all())) == 5)
+    finally:
+        apple.close()
+        thread.join(20)

@@ -1,17 +1,21 @@
 """Listing, blocking and removing devices for administrators."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
+from micromdm_py.protocol.dep.documents import KnownDevice
 from micromdm_py.protocol.ids import check_id
 from micromdm_py.protocol.jsonbody import strings
 from micromdm_py.protocol.jsonreply import json_reply, json_time
+from micromdm_py.service.dep.roster import Roster
 from micromdm_py.service.wrapped import number, options
 from micromdm_py.storage.base import Enrollments
 from micromdm_py.storage.records import DeviceFilter, EnrollmentRecord
 
 __all__ = ["Devices"]
+
+Shown = Mapping[str, object]
 
 logger = logging.getLogger(__name__)
 
@@ -19,9 +23,9 @@ logger = logging.getLogger(__name__)
 class Devices:
     """What an administrator does with device records; replies are JSON documents in bytes."""
 
-    def __init__(self, store: Enrollments, now: Callable[[], datetime]) -> None:
-        """Work on `store`."""
-        self._store, self._now = store, now
+    def __init__(self, store: Enrollments, roster: Roster, now: Callable[[], datetime]) -> None:
+        """Work on `store`, and on the devices of `roster`, which need not have enrolled yet."""
+        self._store, self._roster, self._now = store, roster, now
 
     def list(self, body: bytes) -> bytes:
         """The device records that match the filter in the body.
@@ -29,7 +33,8 @@ class Devices:
         Args:
             body: JSON with `filter_serial`, `filter_udid` (any of; both must match when both are given),
                 `page` (the first is 0) and `per_page` (0: all), at the top or inside `Opts`.
-        Returns: the reply; its list is sorted by id, and null, as MicroMDM has it, when nothing matches.
+        Returns: the reply; its list is sorted by id, devices that have not enrolled yet come last, by serial
+            number; it is null, as MicroMDM has it, when nothing matches.
         Raises: MalformedField.
         """
         found = options(body)
@@ -41,11 +46,39 @@ class Devices:
         _check_ids("filter_serial", serials)
         _check_ids("filter_udid", udids)
         wanted = DeviceFilter(serials, udids, page * size, size or None)
-        listed = [_shown(record) for record in self._store.devices(wanted)]
-        return json_reply({"devices": listed or None})
+        return json_reply({"devices": self._matching(wanted) or None})
+
+    def _matching(self, wanted: DeviceFilter) -> Sequence[Shown]:
+        if wanted.udids or self._roster.is_empty():
+            return self._merged(self._store.devices(wanted))
+        if wanted.limit and not wanted.serials:
+            records = self._store.devices(wanted)
+            if len(records) == wanted.limit:  # no room for those that have not enrolled: no need to look
+                return self._merged(records)
+        records = self._store.devices(DeviceFilter(wanted.serials))
+        if wanted.serials:
+            known = {serial: one for serial in set(wanted.serials) if (one := self._roster.get(serial))}
+        else:
+            known = dict(self._roster.all())
+        end = None if wanted.limit is None else wanted.offset + wanted.limit
+        return self._merged(records, known)[wanted.offset : end]
+
+    def _merged(
+        self, records: Sequence[EnrollmentRecord], known: Mapping[str, KnownDevice] | None = None
+    ) -> Sequence[Shown]:
+        """Enrolled devices with what Apple says of them, then those of `known` that are not among them."""
+        find = self._roster.get if known is None else known.get
+        shown = [_shown(record, find(record.serial_number)) for record in records]
+        if known:
+            enrolled = {record.serial_number for record in records}
+            waiting = (serial for serial in sorted(known) if known[serial].listed and serial not in enrolled)
+            shown += [_not_enrolled(serial, known[serial]) for serial in waiting]
+        return shown
 
     def remove(self, body: bytes, *, purge: bool) -> bytes:
         """Delete device records by id or serial number: all or none.
+
+        Devices that have not enrolled are left out of lists until Apple mentions them again.
 
         Args:
             body: JSON with `udids` and `serials`, at the top or inside `Opts`.
@@ -57,9 +90,21 @@ class Devices:
         _check_ids("udids", udids)
         _check_ids("serials", serials)
         ids = udids + serials
-        self._store.remove_devices(ids, purge=purge, at=self._now())
+        enrolled = self._enrolled(ids)
+        known = [one for one in {*ids, *enrolled} if (device := self._roster.get(one)) and device.listed]
+        named = [one for one in ids if one in enrolled or one not in known]
+        self._store.remove_devices(named, purge=purge, at=self._now())
+        self._roster.hide(known)
         logger.info("removed %d device records%s", len(ids), " with everything they had" if purge else "")
         return json_reply({})
+
+    def _enrolled(self, ids: Sequence[str]) -> set[str]:
+        """Ids and serial numbers of the device records that ids or serial numbers name."""
+        if not ids or self._roster.is_empty():
+            return set()
+        filters = (DeviceFilter(udids=tuple(ids)), DeviceFilter(serials=tuple(ids)))
+        records = [record for wanted in filters for record in self._store.devices(wanted)]
+        return {name for record in records for name in (record.enrollment_id, record.serial_number)}
 
     def block(self, udid: str) -> bytes:
         """Refuse the connects of a device from now on; it will drop its enrollment."""
@@ -79,11 +124,21 @@ def _check_ids(name: str, values: tuple[str, ...]) -> None:
         check_id(f"{name}[{position}]", value)
 
 
-def _shown(record: EnrollmentRecord) -> dict[str, object]:
+def _shown(record: EnrollmentRecord, known: KnownDevice | None) -> Shown:
     return {
         "serial_number": record.serial_number,
         "udid": record.udid,
         "enrollment_status": record.enrolled,
         "last_seen": json_time(record.last_seen_at),
-        "dep_profile_status": record.dep_profile_status,
+        "dep_profile_status": known.profile_status if known else record.dep_profile_status,
+    }
+
+
+def _not_enrolled(serial: str, known: KnownDevice) -> Shown:
+    return {
+        "serial_number": serial,
+        "udid": "",
+        "enrollment_status": False,
+        "last_seen": json_time(None),
+        "dep_profile_status": known.profile_status,
     }

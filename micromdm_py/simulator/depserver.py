@@ -2,7 +2,7 @@
 
 Besides Apple's calls there is `/simulator`: GET shows the fleet, POST takes `{"add": n or serials, "remove":
 serials, "expire_cursors": true, "end_sessions": true, "fail": {"path", "status", "code", "times",
-"retry_after_s"}}`.
+"retry_after_s", "skip"}}`.
 """
 
 import json

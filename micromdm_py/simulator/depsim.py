@@ -33,6 +33,7 @@ class Fault:
         status, code: the answer.
         times: how often.
         retry_after_s: value of that header, 0 for none.
+        skip: how many calls pass before.
     """
 
     path: str
@@ -40,6 +41,7 @@ class Fault:
     code: str = ""
     times: int = 1
     retry_after_s: int = 0
+    skip: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,11 @@ class DepService:
 
     def _fail(self, path: str) -> None:
         for fault in self.faults:
-            if fault.times > 0 and fault.path in ("", path):
+            if fault.times <= 0 or fault.path not in ("", path):
+                continue
+            if fault.skip:
+                fault.skip -= 1
+            else:
                 fault.times -= 1
                 wait = {"Retry-After": str(fault.retry_after_s)} if fault.retry_after_s else {}
                 raise Refused(fault.status, fault.code, wait)

@@ -9,10 +9,11 @@ from micromdm_py.simulator.depsim import DepService
 from tests.fakes.clock import Clock
 
 URL = "https://dep.example.com"
+_nonces = count()
 
 
 def _sessions(clock: Clock) -> DepSessions:
-    return DepSessions(user_agent="micromdm/test", now=clock, make_nonce=map("n{}".format, count()).__next__)
+    return DepSessions(user_agent="micromdm/test", now=clock, make_nonce=lambda: f"n{next(_nonces)}")
 
 
 def _transport(service: DepService) -> httpx.MockTransport:

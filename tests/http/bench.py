@@ -159,7 +159,7 @@ class Bench:
             challenges=challenges,
             commands=Commands(store, strict=False, wake=_nothing, now=now, make_uuid=make_uuid),
             records=CommandRecords(store, self.wait, now=now),
-            devices=Devices(store, now),
+            devices=Devices(store, Roster(store), now),
             inventory=Inventory(store),
             why=Why(store, now),
             push=self.push,

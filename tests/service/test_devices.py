@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from micromdm_py.errors import MalformedField, NotFound, Unenroll
+from micromdm_py.protocol.dep.documents import SyncState
+from micromdm_py.service.dep.roster import Roster
 from micromdm_py.service.devices import Devices
 from micromdm_py.storage.memory.store import MemoryStore
 from tests.builders import Device
@@ -15,7 +17,8 @@ from tests.fakes.clock import Clock
 class Bench:
     def __init__(self) -> None:
         self.store, self.clock = MemoryStore(), Clock()
-        self.service = Devices(self.store, self.clock)
+        self.roster = Roster(self.store)
+        self.service = Devices(self.store, self.roster, self.clock)
         for letter in "BAC":
             Device(self.store, letter).enrolls(serial_number=f"S-{letter}")
 
@@ -43,7 +46,7 @@ def test_an_item_has_five_keys(bench: Bench) -> None:
 
 
 def test_no_devices_are_null() -> None:
-    assert Devices(MemoryStore(), Clock()).list(b"{}") == b'{\n  "devices": null\n}\n'
+    assert Devices(MemoryStore(), Roster(MemoryStore()), Clock()).list(b"{}") == b'{\n  "devices": null\n}\n'
 
 
 @pytest.mark.parametrize(
@@ -170,3 +173,66 @@ def test_an_id_that_cannot_be_is_refused(bench: Bench, udid: str) -> None:
     for act in (bench.service.block, bench.service.unblock):
         with pytest.raises(MalformedField):
             act(udid)
+
+
+# --- devices that Apple has told of ---
+
+
+def told(bench: Bench, *serials: str, status: str = "assigned") -> None:
+    """Apple tells of devices."""
+    facts = [{"serial_number": serial, "profile_status": status, "profile_uuid": "p"} for serial in serials]
+    bench.roster.take_page("default", facts, SyncState("sync", "f", "c"))
+
+
+def shown(bench: Bench, **fields: object) -> list[str]:
+    return [one["serial_number"] for one in bench.list(**fields)]
+
+
+def test_devices_that_have_not_enrolled_come_last(bench: Bench) -> None:
+    told(bench, "X-2", "X-1", "S-B")
+    assert shown(bench) == ["S-A", "S-B", "S-C", "X-1", "X-2"]
+    assert bench.list()[3] == {
+        "serial_number": "X-1",
+        "udid": "",
+        "enrollment_status": False,
+        "last_seen": "0001-01-01T00:00:00Z",
+        "dep_profile_status": "assigned",
+    }
+    assert [one["dep_profile_status"] for one in bench.list()] == ["", "assigned", "", "assigned", "assigned"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"filter_serial": ["X-1", "S-B", "NOPE"]}, ["S-B", "X-1"]),
+        ({"filter_serial": ["S-B", "X-1"], "per_page": 1, "page": 1}, ["X-1"]),
+        ({"filter_udid": ["B"]}, ["S-B"]),
+        ({"filter_udid": ["B"], "filter_serial": ["X-1"]}, []),
+        ({"per_page": 2}, ["S-A", "S-B"]),
+        ({"per_page": 2, "page": 1}, ["S-C", "X-1"]),
+        ({"per_page": 2, "page": 2}, ["X-2"]),
+        ({"per_page": 2, "page": 3}, []),
+    ],
+)
+def test_filters_and_pages_go_on_into_them(bench: Bench, fields: dict[str, Any], expected: list[str]) -> None:
+    told(bench, "X-1", "X-2", "S-B")
+    assert shown(bench, **fields) == expected
+
+
+def test_a_removed_one_comes_back_when_apple_mentions_it(bench: Bench) -> None:
+    told(bench, "X-1", "X-2", "S-B")
+    bench.remove(serials=["X-1"], udids=["B"])
+    assert shown(bench) == ["S-A", "S-C", "X-2"]
+    with pytest.raises(NotFound):
+        bench.remove(serials=["X-1"])
+    told(bench, "X-1", "S-B")
+    assert shown(bench) == ["S-A", "S-C", "S-B", "X-1", "X-2"]
+
+
+def test_removing_them_is_all_or_nothing(bench: Bench) -> None:
+    told(bench, "X-1")
+    with pytest.raises(NotFound, match="NOPE"):
+        bench.remove(serials=["X-1", "S-A", "NOPE"])
+    assert shown(bench) == ["S-A", "S-B", "S-C", "X-1"]
+    bench.remove()
+    assert shown(bench) == ["S-A", "S-B", "S-C", "X-1"]

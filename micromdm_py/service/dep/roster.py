@@ -99,6 +99,8 @@ class Roster:
 
     def hide(self, serials: Sequence[str]) -> None:
         """Leave devices out of lists until Apple mentions them again."""
+        if not serials:
+            return
 
         def change(shelf: Documents) -> None:
             for serial in serials:
