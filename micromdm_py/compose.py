@@ -42,6 +42,7 @@ from micromdm_py.service.declarative import Declarative
 from micromdm_py.service.dep.roster import Roster
 from micromdm_py.service.devices import Devices
 from micromdm_py.service.enroll import Challenges, Enroll, ProfileRule
+from micromdm_py.service.family import Family
 from micromdm_py.service.feed import Feed
 from micromdm_py.service.identity import AcceptanceRule, Identities
 from micromdm_py.service.inventory import Inventory
@@ -207,6 +208,7 @@ def run_courier(config: Config, stop: threading.Event) -> None:
         hmac_key=config.webhook_hmac_key.encode(),
         retention=timedelta(days=config.webhook_retention_days),
         feed=timedelta(days=config.event_retention_days),
+        commands=timedelta(days=0 if config.no_command_history else config.command_retention_days),
         audit=timedelta(days=config.audit_retention_days) if config.audit_retention_days else None,
         apns_url=config.apns_url,
         apns_ca_file=config.apns_ca_file,
@@ -262,6 +264,7 @@ def _services(config: Config, store: Store) -> Services:
     users = Users(store, make_uuid=_uuid, hash_password=_hash_password)
     wants_idle = bool(config.command_webhook_url)
     wants_events = wants_idle or config.event_retention_days > 0
+    records = CommandRecords(store, lead.waiting(LongPolls(slots)), now=_now)
     return Services(
         checkin=CheckInService(
             store,
@@ -287,7 +290,16 @@ def _services(config: Config, store: Store) -> Services:
         authority=authority,
         challenges=challenges,
         commands=Commands(store, strict=config.strict_commands, wake=wake, now=_now, make_uuid=_uuid),
-        records=CommandRecords(store, lead.waiting(LongPolls(slots)), now=_now),
+        records=records,
+        family=Family(
+            store,
+            records,
+            slug=config.organization,
+            strict=config.strict_commands,
+            wake=wake,
+            now=_now,
+            make_uuid=_uuid,
+        ),
         devices=Devices(store, Roster(store), _now),
         inventory=Inventory(store),
         why=Why(store, _now),

@@ -33,7 +33,6 @@ class Setting:
         help: one line for ``-h``.
         unit: what a number counts.
         secret: the value is shown to nobody.
-        later: accepted, but without effect in this version.
         low, high: smallest and largest number accepted.
         separator: what divides several values in the environment variable.
     """
@@ -44,7 +43,6 @@ class Setting:
     help: str
     unit: str
     secret: bool
-    later: bool
     low: int
     high: int
     separator: str
@@ -62,12 +60,11 @@ def setting(
     env: str | None = None,
     unit: str = "",
     secret: bool = False,
-    later: bool = False,
     between: tuple[int, int] = (0, _MANY),
     separator: str = " ",
 ) -> T:
     """State one setting; see ``Setting`` for the parts. ``env=""``: no environment variable."""
-    about = (env, default, help, unit, secret, later, *between, separator)
+    about = (env, default, help, unit, secret, *between, separator)
     return dataclasses.field(default=default, repr=not secret, metadata={"about": about})
 
 
@@ -102,14 +99,14 @@ class Config:
     audit_retention_days: int = setting(
         365, "how long the audit log is kept; 0 is for ever", unit="days", between=(0, _CENTURY_DAYS)
     )
-    organization: str = setting("default", "name of the organization in API paths", later=True)
+    organization: str = setting("default", "name of the organization in API paths")
 
     # Devices
     queue: str = setting("builtin", "builtin or inmem; both mean the durable queue")
     strict_commands: bool = setting(False, "refuse JSON commands that break Apple's schema")
-    no_command_history: bool = setting(False, "keep no record of finished commands", later=True)
+    no_command_history: bool = setting(False, "keep no record of finished commands")
     command_retention_days: int = setting(
-        90, "how long finished commands are kept; 0 keeps none", unit="days", later=True
+        90, "how long finished commands are kept; 0 keeps none", unit="days", between=(0, _CENTURY_DAYS)
     )
     dm: str = setting("", "URL of the declarative management service", env="DM", secret=True)
     device_signature_skew: int = setting(0, "clock difference allowed in signatures", unit="seconds")
@@ -169,10 +166,6 @@ class Config:
             return tuple(ip_network(word.strip()) for word in self.trusted_proxies.split(",") if word.strip())
         except ValueError as error:
             raise StartupError(f"-trusted-proxies: {error}") from None
-
-    def later_flags(self) -> tuple[str, ...]:
-        """Flags that were set and have no effect in this version."""
-        return tuple(s.flag for s in settings() if s.later and getattr(self, s.name) != s.default)
 
     def secrets(self) -> tuple[str, ...]:
         """The values that no output may show; the public default challenge is none."""

@@ -41,6 +41,7 @@ _STORE_THREADS = 4
 """Several, so that what is written at the same time shares one commit."""
 _CLEAN_EVERY_S = 5.0
 _LEASE_EVERY_S = 1.0
+_SHORTEST_RECORD = timedelta(minutes=1)
 _LONGEST_PAUSE_S = 30.0
 
 
@@ -56,6 +57,7 @@ class CourierSettings:
         hmac_key: key that signs events, b"" for none.
         retention: how long events wait for a receiver that is unreachable.
         feed: how long events are kept for those who read the feed.
+        commands: how long commands are kept after their end; a minute at least, for those who wait for it.
         audit: how long entries of the audit log are kept, None for ever.
         apns_url: URL of the push service.
         apns_ca_file: PEM file of its authority, "" for the usual ones.
@@ -69,6 +71,7 @@ class CourierSettings:
     hmac_key: bytes = field(default=b"", repr=False)
     retention: timedelta = timedelta(days=7)
     feed: timedelta = timedelta(0)
+    commands: timedelta = timedelta(days=90)
     audit: timedelta | None = None
     apns_url: str = "https://api.push.apple.com"
     apns_ca_file: str = ""
@@ -268,6 +271,7 @@ async def _clean(
         store=store,
         keep=settings.feed,
         keep_audit=settings.audit,
+        keep_commands=max(settings.commands, _SHORTEST_RECORD),
         blocking=blocking,
         clock=_now,
     )

@@ -122,11 +122,6 @@ def test_public_challenge_is_no_secret() -> None:
     assert Config().secrets() == ()
 
 
-def test_later_flags_are_those_set_without_effect() -> None:
-    assert Config(organization="acme", tls=False).later_flags() == ("-organization",)
-    assert Config().later_flags() == ()
-
-
 def test_good_settings_pass(tmp_path: Path) -> None:
     validate(good(tmp_path))
     validate(

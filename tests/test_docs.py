@@ -61,7 +61,6 @@ def test_every_flag_has_a_heading_with_variable_and_default(setting: Setting) ->
     text = " ".join(sections(ROOT / "docs/flags.rst")[setting.flag].split())
     env = f"``{setting.env}``" if setting.env else "none"
     assert f"Environment: {env}. Default: {default_of(setting)}." in text
-    assert ("**No effect in this version.**" in text) == setting.later
     if (setting.low, setting.high) != (0, 2**31 - 1):
         assert f"From {setting.low} to {setting.high}." in text
 

@@ -45,8 +45,6 @@ def _tell(config: Config, misread: tuple[str, ...]) -> None:
     logs.log_event(_log, logging.INFO, "started", version=VERSION)
     for name in misread:
         logs.log_event(_log, logging.WARNING, "no boolean in the environment, default used", variable=name)
-    for flag in config.later_flags():
-        logs.log_event(_log, logging.WARNING, "flag has no effect in this version", flag=flag)
     if config.queue == "inmem":
         logs.log_event(_log, logging.INFO, "-queue inmem is accepted; commands are kept on disk all the same")
     if not config.api_key:

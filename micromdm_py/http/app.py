@@ -49,6 +49,7 @@ from micromdm_py.http.events import (
     WebhooksResource,
     WebhookTestResource,
 )
+from micromdm_py.http.family import add_family
 from micromdm_py.http.library import add_library
 from micromdm_py.http.pages import HomeResource, VersionResource
 from micromdm_py.http.proxy import ProxyHeaders, StrictTransport
@@ -66,6 +67,7 @@ from micromdm_py.service.commands import Commands
 from micromdm_py.service.connect import Connect
 from micromdm_py.service.devices import Devices
 from micromdm_py.service.enroll import Challenges, Enroll
+from micromdm_py.service.family import Family
 from micromdm_py.service.feed import Feed
 from micromdm_py.service.inventory import Inventory
 from micromdm_py.service.profiles import Profiles
@@ -99,6 +101,7 @@ class Services:
     challenges: Challenges
     commands: Commands
     records: CommandRecords
+    family: Family
     devices: Devices
     inventory: Inventory
     why: Why
@@ -164,6 +167,7 @@ def create_app(services: Services, rule: AppRule, log: RequestLog) -> App:
     register_errors(app)
     _device_routes(app, services, rule)
     _admin_routes(app, services, rule)
+    add_family(app, services.family, rule.max_body_bytes)
     if rule.pages:
         _pages(app, services)
     return app

@@ -7,6 +7,7 @@ from urllib.parse import quote
 import falcon
 
 from micromdm_py import errors as e
+from micromdm_py.http.auth import FAMILY
 from micromdm_py.http.request import clean_path, path_of, request_id_of
 from micromdm_py.protocol.jsonreply import json_reply
 
@@ -58,6 +59,8 @@ def _status(table: dict[type[e.MdmError], int], error: Exception) -> int | None:
 
 def _mdm_error(req: falcon.Request, resp: falcon.Response, error: Exception, _params: object) -> None:
     path = path_of(req)
+    if path.startswith(FAMILY):
+        return _family_error(req, resp, error, _params)
     device = path in DEVICE_PATHS
     as_text = not device and path.startswith(TEXT_PATHS)
     status = _status(DEVICE if device or as_text else API, error)
@@ -80,6 +83,33 @@ def _mdm_error(req: falcon.Request, resp: falcon.Response, error: Exception, _pa
         if status == 401:
             resp.set_header("Www-Authenticate", 'Basic realm="micromdm"')
             resp.set_header("X-Content-Type-Options", "nosniff")
+
+
+def _family_error(req: falcon.Request, resp: falcon.Response, error: Exception, params: object) -> None:
+    """An error in the form of the organizations' API; what that API does not know has its status as code."""
+    status = _status(API, error)
+    if status is None:
+        return _unexpected(req, resp, error, params)
+    status, code, message = _FAMILY_ERRORS.get(type(error), (status, status, str(error)))
+    if isinstance(error, e.MalformedField):
+        status, code, message = 400, 3002, f"Invalid {error.field}"
+        message += f": {error.reason}" if error.reason else ""
+    _answer(resp, status, b"")
+    resp.data = json_reply({"status": False, "error": {"code": code, "message": message}})
+    resp.content_type = JSON
+    if status == 401:
+        resp.set_header("Www-Authenticate", "Bearer")
+    if status == 503:
+        resp.set_header("Retry-After", RETRY_AFTER_S)
+
+
+_FAMILY_ERRORS: dict[type[Exception], tuple[int, int, str]] = {
+    e.NoCredentials: (401, 4002, "No auth token"),
+    e.Unauthenticated: (401, 4004, "Invalid Token"),
+    e.Forbidden: (403, 4003, "Permission denied"),
+    e.NotFound: (404, 3001, "Entity not found"),
+    e.CommandDone: (400, 5106, "AdmCommand not status pending or tried"),
+}
 
 
 def _http_error(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, _params: object) -> None:

@@ -16,11 +16,17 @@ DEVICES = "mdm.apple.device.list"
 PROFILE_SET, BLUEPRINT_SET = "mdm.apple.profile.set", "mdm.apple.blueprint.set"
 USER_SET = "mdm.apple.user.set"
 PUSH = "mdm.apple.device.push"
+_TYPE = "/v1/organizations/{organizationId:segment}/mdm/apple/enterprise/commands/{targetType:segment}"
 
 PERMISSIONS: Mapping[str, Mapping[str, str]] = {
     "/v1/commands": {"POST": CREATE, "DELETE": CANCEL},
     "/v1/commands/{udid:segment}": {"GET": LIST, "POST": CREATE, "PUT": CREATE, "DELETE": CANCEL},
     "/v1/commands/{udid:segment}/{command:segment}": {"GET": GET, "DELETE": CANCEL},
+    _TYPE: {"POST": CREATE},
+    f"{_TYPE}/{{targetId:segment}}": {"GET": LIST, "POST": CREATE},
+    f"{_TYPE}/{{targetId:segment}}/grouped": {"GET": LIST},
+    f"{_TYPE}/{{targetId:segment}}/{{admCommandId:segment}}": {"GET": GET},
+    f"{_TYPE}/{{targetId:segment}}/{{admCommandId:segment}}/cancel": {"POST": CANCEL},
     "/v1/devices/{udid:segment}/commands": {"GET": LIST},
     "/v1/devices/{udid:segment}": {"GET": "mdm.apple.device.get"},
     "/v1/devices/{udid:segment}/why": {"GET": "mdm.apple.device.get"},

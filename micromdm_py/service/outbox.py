@@ -10,6 +10,7 @@ from micromdm_py.errors import StorageUnavailable
 from micromdm_py.protocol.delivery import DeliveryResult
 from micromdm_py.service.backlog import MAX_TRIES, Backlog, Delivery, Progress
 from micromdm_py.storage.base import AuditLog, Outbox
+from micromdm_py.storage.history import CommandHistory
 from micromdm_py.storage.records import HeldEvent, StoredEvent
 
 __all__ = ["Blocking", "Cleaner", "Delivering", "SendEvent"]
@@ -274,12 +275,15 @@ class Delivering:
                 _log.warning("webhook receiver %s: cannot write progress: %s", self._label, error)
 
 
-class CleanedStore(Outbox, AuditLog, Protocol):
+class CleanedStore(Outbox, AuditLog, CommandHistory, Protocol):
     """What is cleaned up."""
 
 
 class Cleaner:
-    """Deletes old events that every receiver is done with, and old entries of the audit log."""
+    """Withdraws commands that have expired, and deletes what is old.
+
+    Old are events that every receiver is done with, entries of the audit log, and commands after their end.
+    """
 
     def __init__(
         self,
@@ -288,22 +292,26 @@ class Cleaner:
         store: CleanedStore,
         keep: timedelta,
         keep_audit: timedelta | None,
+        keep_commands: timedelta,
         blocking: Blocking,
         clock: Callable[[], datetime],
         batch: int = 256,
     ) -> None:
         """Take the names of all receivers.
 
-        Events stay for `keep` in any case, entries of the audit log for `keep_audit` (None: for ever);
-        `batch` is the number of rows of one transaction.
+        Events stay for `keep` in any case, entries of the audit log for `keep_audit` (None: for ever),
+        commands for `keep_commands` after their end; `batch` is the number of rows of one transaction.
         """
-        self._keep, self._keep_audit = keep, keep_audit
+        self._keep, self._keep_audit, self._keep_commands = keep, keep_audit, keep_commands
         self._receivers, self._store, self._batch = tuple(receivers), store, batch
         self._blocking, self._clock = blocking, clock
 
     async def step(self) -> int:
-        """Delete all there is to delete, in small transactions; returns how many events."""
+        """Withdraw and delete all there is, in small transactions; returns how many events were deleted."""
         now = self._clock()
+        await self._all(lambda: self._store.expire_commands(at=now, limit=self._batch))
+        done = now - self._keep_commands
+        await self._all(lambda: self._store.forget_commands(before=done, limit=self._batch))
         if self._keep_audit is not None:
             before = now - self._keep_audit
             await self._all(lambda: self._store.forget_audit(before=before, limit=self._batch))

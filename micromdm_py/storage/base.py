@@ -85,6 +85,12 @@ class CommandQueue(Protocol):
         """
         ...
 
+    def enqueue_all(
+        self, orders: Sequence[tuple[str, NewEntry]], *, at: datetime, push: bool = True
+    ) -> list[Enqueued]:
+        """Append several commands, each given with its API id, as `enqueue` would: all or none."""
+        ...
+
     def record_report(
         self, report: Report, identity: Identity, event: Event | None, *, at: datetime, request_id: str = ""
     ) -> Served:

@@ -157,7 +157,7 @@ def test_every_flag_of_serve_is_a_setting() -> None:
 def test_what_was_set_without_effect_is_said_before_the_server_starts(tmp_path: Path) -> None:
     done = micromdm(
         *["serve", URL, "-tls=false", "-config-path", str(tmp_path), "-http-addr", "no-port"],
-        *["-organization", "acme", "-queue", "inmem"],
+        *["-queue", "inmem"],
         MICROMDM_HTTP_DEBUG="perhaps",
     )
     assert done.returncode == 1
@@ -165,7 +165,6 @@ def test_what_was_set_without_effect_is_said_before_the_server_starts(tmp_path: 
     assert [line.removeprefix("level=").replace(" component=main", "") for line in log] == [
         f"info msg=started version={__version__}",
         'warn msg="no boolean in the environment, default used" variable=MICROMDM_HTTP_DEBUG',
-        'warn msg="flag has no effect in this version" flag=-organization',
         'info msg="-queue inmem is accepted; commands are kept on disk all the same"',
         'info msg="no api key specified"',
     ]

@@ -32,6 +32,7 @@ from micromdm_py.service.dep.rules import DepRules
 from micromdm_py.service.dep.tokens import DepTokens
 from micromdm_py.service.devices import Devices
 from micromdm_py.service.enroll import Challenges, Enroll, ProfileRule
+from micromdm_py.service.family import Family
 from micromdm_py.service.feed import Feed
 from micromdm_py.service.identity import AcceptanceRule, Identities
 from micromdm_py.service.inventory import Inventory
@@ -148,6 +149,7 @@ class Bench:
         }
         blueprints = Blueprints(store, wake=_nothing, now=now, make_uuid=make_uuid)
         users = Users(store, make_uuid=make_uuid, hash_password=lambda text: f"hash of {text}".encode())
+        records = CommandRecords(store, self.wait, now=now)
         return Services(
             checkin=CheckInService(store, identities, no_declarative, blueprints, users, **told),
             profiles=Profiles(store, authority.sign),
@@ -158,7 +160,16 @@ class Bench:
             authority=authority,
             challenges=challenges,
             commands=Commands(store, strict=False, wake=_nothing, now=now, make_uuid=make_uuid),
-            records=CommandRecords(store, self.wait, now=now),
+            records=records,
+            family=Family(
+                store,
+                records,
+                slug="default",
+                strict=False,
+                wake=_nothing,
+                now=now,
+                make_uuid=make_uuid,
+            ),
             devices=Devices(store, Roster(store), now),
             inventory=Inventory(store),
             why=Why(store, now),

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,9 @@ from micromdm_py.protocol.delivery import DeliveryResult, Verdict
 from micromdm_py.protocol.webhook import wants
 from micromdm_py.service.outbox import Cleaner, Delivering
 from micromdm_py.storage.base import Outbox, Store
+from micromdm_py.storage.history import CommandFilter
 from micromdm_py.storage.records import AuditEntry, HeldEvent, ReceiverState, StoredEvent
+from tests.builders import command
 from tests.fakes.clock import Clock
 from tests.fakes.outgoing import NOW, add_event, new_store
 
@@ -115,6 +118,7 @@ def cleaner_of(bench: Bench, *receivers: str, keep: timedelta = timedelta(0)) ->
         store=bench.store,
         keep=keep,
         keep_audit=timedelta(days=1),
+        keep_commands=timedelta(days=2),
         blocking=at_once,
         clock=bench.clock,
         batch=3,
@@ -459,5 +463,28 @@ def test_old_entries_of_the_audit_log_are_deleted(store: Store) -> None:
         bench.clock.move(1)
         await cleaner_of(bench).step()
         assert len(store.audit_entries()) == 1  # the newest stays, so that the numbering goes on
+
+    play(store, story)
+
+
+def test_commands_are_withdrawn_when_they_expire_and_forgotten_after_their_end(store: Store) -> None:
+    def left() -> list[tuple[str, str]]:
+        page = store.commands("U", CommandFilter())
+        return [(one.command_uuid, one.state) for one in page.records]
+
+    async def story(bench: Bench) -> None:
+        for number in range(4):
+            expires_at = bench.clock() + timedelta(minutes=1) if number else None
+            store.enqueue("U", replace(command(f"c{number}"), expires_at=expires_at), at=bench.clock())
+        bench.clock.move(60)
+        await cleaner_of(bench).step()
+        ended = [("c3", "ProtectionCanceled"), ("c2", "ProtectionCanceled"), ("c1", "ProtectionCanceled")]
+        assert left() == [*ended, ("c0", "Pending")]
+        bench.clock.move(2 * 86400)
+        await cleaner_of(bench).step()
+        assert len(left()) == 4
+        bench.clock.move(1)
+        await cleaner_of(bench).step()
+        assert left() == [("c0", "Pending")]
 
     play(store, story)

@@ -7,6 +7,7 @@ however many wait and however many there have been.
 """
 
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from micromdm_py.errors import NotFound, Unenroll
@@ -77,6 +78,18 @@ class QueuePart(FactPart):
         self._place(txn, number, sequence, command, sequence)
         wanted = push and schedule_after_enqueue(self._t, txn, number, at_ms)
         return Enqueued(enrollment_id, command.record(sequence).command_id, wanted)
+
+    def enqueue_all(
+        self, orders: Sequence[tuple[str, NewEntry]], *, at: datetime, push: bool = True
+    ) -> list[Enqueued]:
+        """See `storage.base.CommandQueue`."""
+
+        def operation(txn: Txn) -> list[Enqueued]:
+            for api_id, _ in orders:
+                self._resolve(txn, api_id)  # what is wrong has to be found before the first write
+            return [self._enqueue(txn, api_id, entry, ms(at), push, None) for api_id, entry in orders]
+
+        return self._env.write(operation)
 
     def _earlier_answer(self, txn: Txn, once: Once, at_ms: int) -> bytes | None:
         row = txn.get(once.digest, db=self._t.once)

@@ -1,5 +1,6 @@
 """Per-enrollment FIFO queues, in dicts."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -52,6 +53,15 @@ class QueuePart(Part):
             channel.commands[command.sequence] = command
             wanted = push and schedule(channel, at)
             return Enqueued(enrollment_id, command.command_id, wanted)
+
+    def enqueue_all(
+        self, orders: Sequence[tuple[str, NewEntry]], *, at: datetime, push: bool = True
+    ) -> list[Enqueued]:
+        """See `storage.base.CommandQueue`."""
+        with self._s.lock:
+            for api_id, _ in orders:
+                self._resolve(api_id)
+            return [self.enqueue(api_id, entry, at=at, push=push) for api_id, entry in orders]
 
     # --- reports ---
 

@@ -1,0 +1,115 @@
+"""/v1/organizations/…: commands as the organizations' API has them."""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import falcon
+
+from micromdm_py.http.body import read_body
+from micromdm_py.http.command_records import DEFAULT_LIMIT, MAX_LIMIT, may_read_secrets
+from micromdm_py.http.commands import options, permit
+from micromdm_py.http.reply import query_number, query_value, reply
+from micromdm_py.service.command_records import parse_filter
+from micromdm_py.service.family import Family
+
+if TYPE_CHECKING:
+    App = falcon.App[falcon.Request, falcon.Response]
+
+__all__ = ["add_family"]
+
+MAX_PAGE = 1_000_000
+
+
+class _Resource:
+    needs_api_key = True
+
+    def __init__(self, family: Family, max_body_bytes: int) -> None:
+        """Work with `family`."""
+        self._family, self._max = family, max_body_bytes
+
+    def _create(self, req: falcon.Request, resp: falcon.Response, path: dict[str, str]) -> None:
+        document = self._family.create(
+            path,
+            read_body(req, self._max),
+            permit=permit(req),
+            query=options(req),
+            secrets=may_read_secrets(req),
+        )
+        reply(resp, document)
+
+
+class FamilyTypeResource(_Resource):
+    """…/commands/{targetType}."""
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, **path: str) -> None:
+        """Queue a command for several targets."""
+        self._create(req, resp, path)
+
+
+class FamilyTargetResource(_Resource):
+    """…/commands/{targetType}/{targetId}."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, **path: str) -> None:
+        """List the commands of a target, newest first."""
+        limit = query_number(req, "limit", 1, MAX_LIMIT, default=DEFAULT_LIMIT)
+        wanted = parse_filter(partial(query_value, req), limit)
+        reply(resp, self._family.page(path, wanted, secrets=may_read_secrets(req)))
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, **path: str) -> None:
+        """Queue a command."""
+        self._create(req, resp, path)
+
+
+class FamilyGroupsResource(_Resource):
+    """…/commands/{targetType}/{targetId}/grouped."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, **path: str) -> None:
+        """Count the commands of a target by group."""
+        names = {"group": "groupName", "request_type": "types"}
+
+        def query(name: str) -> str | None:
+            return query_value(req, names[name]) if name in names else None
+
+        wanted = parse_filter(query, query_number(req, "limit", 1, MAX_LIMIT, default=DEFAULT_LIMIT))
+        number = query_number(req, "page", 1, MAX_PAGE, default=1)
+        reply(resp, self._family.grouped(path, wanted, number, secrets=may_read_secrets(req)))
+
+
+class FamilyCommandResource(_Resource):
+    """…/commands/{targetType}/{targetId}/{admCommandId}."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, **path: str) -> None:
+        """Show a command."""
+        reply(resp, self._family.one(path, secrets=may_read_secrets(req)))
+
+
+class FamilyCancelResource(_Resource):
+    """…/commands/{targetType}/{targetId}/{admCommandId}/cancel."""
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, **path: str) -> None:
+        """Withdraw a command."""
+        reply(resp, self._family.cancel(path))
+
+
+def add_family(app: "App", family: Family, limit: int) -> None:
+    """Add the routes."""
+    app.add_route(
+        "/v1/organizations/{organizationId:segment}/mdm/apple/enterprise/commands/{targetType:segment}",
+        FamilyTypeResource(family, limit),
+    )
+    app.add_route(
+        "/v1/organizations/{organizationId:segment}/mdm/apple/enterprise/commands/{targetType:segment}/{targetId:segment}",
+        FamilyTargetResource(family, limit),
+    )
+    app.add_route(
+        "/v1/organizations/{organizationId:segment}/mdm/apple/enterprise/commands/{targetType:segment}/{targetId:segment}/grouped",
+        FamilyGroupsResource(family, limit),
+    )
+    app.add_route(
+        "/v1/organizations/{organizationId:segment}/mdm/apple/enterprise/commands/{targetType:segment}/{targetId:segment}/{admCommandId:segment}",
+        FamilyCommandResource(family, limit),
+    )
+    app.add_route(
+        "/v1/organizations/{organizationId:segment}/mdm/apple/enterprise/commands/{targetType:segment}/{targetId:segment}/{admCommandId:segment}/cancel",
+        FamilyCancelResource(family, limit),
+    )
