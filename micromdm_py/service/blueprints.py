@@ -36,6 +36,8 @@ PROFILE = "profile"
 ENROLL = "enroll"
 """The moment in `apply_at`, in lower case, at which a blueprint acts by itself."""
 MAX_ITEMS = 1000
+MAX_BYTES = 64 << 20
+"""Most bytes of commands that one request may queue: they go into one transaction."""
 MANAGED = 1
 """ManagementFlags: remove the app with the MDM profile."""
 
@@ -135,14 +137,21 @@ class Blueprints:
         udids = [check_api_id("udids", udid) for udid in strings(options(body), "udids")]
         if not 0 < len(udids) <= MAX_ITEMS:
             raise MalformedRequest(f"udids: must name 1 to {MAX_ITEMS} devices")
-        entries = {udid: self._entries([blueprint], "unknown") for udid in dict.fromkeys(udids)}
-        for udid in entries:
+        commands = self._commands(blueprint)
+        size = sum(len(dumps_compact(one)) for one in commands) * len(udids)
+        if size > MAX_BYTES:
+            raise MalformedRequest(
+                f"udids: {len(udids)} devices would get {size} bytes of commands; at most {MAX_BYTES} at once"
+            )
+        queued: dict[str, list[str]] = {udid: [] for udid in udids}
+        orders = [(udid, self._entry(one, "unknown", blueprint.name)) for udid in queued for one in commands]
+        for udid in queued:
             self._store.waiting(udid)  # raises for an id that no command could be queued to
-        for udid, commands in entries.items():
-            for entry in commands:
-                self._store.enqueue(udid, entry, at=self._now())
+        for udid, entry in orders:
+            self._store.enqueue(udid, entry, at=self._now())
+            queued[udid].append(entry.command_uuid)
         self._wake()
-        queued = {udid: [entry.command_uuid for entry in found] for udid, found in entries.items()}
+        logger.info("blueprint %s given to %d devices", name, len(queued))
         return json_reply({"udids": queued})
 
     def at_enrollment(self, *, awaiting: bool) -> Sequence[NewEntry]:
