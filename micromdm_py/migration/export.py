@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from micromdm_py.migration.bolt_writer import BoltWriter
+from micromdm_py.migration.export_dep import DepExport
 from micromdm_py.migration.export_documents import add_document, put_user
 from micromdm_py.migration.messages import (
     NEVER,
@@ -125,6 +126,7 @@ class _Export:
         self._rows, self._report = rows, report
         self._devices: dict[str, OldDevice] = {}
         self._channels: list[OldUser] = []
+        self._dep = DepExport(rows, report)
 
     def add(self, one: Moved) -> None:
         """Take a piece."""
@@ -140,6 +142,7 @@ class _Export:
             rows.put(DEPOT, _depot_name(one), one.certificate)
         elif isinstance(one, MovedDocument):
             add_document(one, rows)
+            self._dep.add(one)
         elif isinstance(one, PushCertificate):  # the old server has one: the current one, which comes last
             key = _pkcs1(load_pem_private_key(one.key, None), Encoding.PEM)
             rows.put("mdm.ServerConfig", "config", encode(OldServerConfig(one.certificate, key)))
@@ -147,6 +150,7 @@ class _Export:
     def finish(self) -> None:
         """Write devices, and user channels whose user has no document."""
         rows = self._rows
+        self._dep.finish(self._devices, _uuid)
         for device in self._devices.values():
             rows.put("mdm.Devices", device.uuid, encode(device))
             for name in filter(None, (device.udid, device.serial_number)):
@@ -198,7 +202,7 @@ def _device(record: EnrollmentRecord, push: MovedPush | None) -> OldDevice:
         enrolled=record.enrolled,
         awaiting_configuration=record.awaiting_configuration,
         dep_profile_status=record.dep_profile_status,
-        last_seen=_nanoseconds(record.last_seen_at) or NEVER,
+        last_seen=_nanoseconds(record.last_seen_at),
         bootstrap_token=record.bootstrap_token,
         **facts,
     )

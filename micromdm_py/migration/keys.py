@@ -25,13 +25,14 @@ from micromdm_py.protocol.certificates import load_certificate
 from micromdm_py.storage.records import PushCertificate
 from micromdm_py.storage.transfer import MovedAuthority, MovedCertificate, MovedChallenge
 
-__all__ = ["Certificates", "authority", "push_certificate", "push_pair"]
+__all__ = ["ERRORS", "Certificates", "authority", "push_certificate", "push_pair"]
 
 DEPOT, CHALLENGES, CONFIG = "scep_certificates", "scep_challenges", "mdm.ServerConfig"
 FIRST_SERIAL = 2
 _PEM = b"-----BEGIN"
 _load_der = x509.load_der_x509_certificate
-_ERRORS = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion)
+ERRORS = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion)
+"""What reading a key or a certificate may raise."""
 
 
 class Certificates:
@@ -98,7 +99,7 @@ def authority(certificate: bytes, key: bytes, next_serial: int) -> MovedAuthorit
         load = x509.load_pem_x509_certificate if certificate.lstrip().startswith(_PEM) else _load_der
         private, parsed = load_key(key, None), load(certificate)
         fits = _spki(private.public_key()) == _spki(parsed.public_key())
-    except _ERRORS as fault:
+    except ERRORS as fault:
         raise BadDatabase(f"the SCEP authority cannot be read: {fault}") from None
     if not isinstance(private, RSAPrivateKey):
         raise BadDatabase("the key of the SCEP authority is no RSA key, which devices need")
@@ -125,7 +126,7 @@ def push_pair(pem: bytes, key_pem: bytes, report: Report, now: datetime) -> Push
         fits = _spki(key.public_key()) == _spki(certificate.public_key())
         names = certificate.subject.get_attributes_for_oid(NameOID.USER_ID)
         ends = certificate.not_valid_after_utc
-    except _ERRORS:
+    except ERRORS:
         raise ValueError("the push certificate or its key cannot be read") from None
     if not fits:
         raise ValueError("the push key does not belong to the push certificate")

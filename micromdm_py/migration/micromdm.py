@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
+from micromdm_py.migration.dep import dep_documents
 from micromdm_py.migration.documents import blueprints, profiles, users
 from micromdm_py.migration.enrollments import Enrollments
 from micromdm_py.migration.inventory import PINS, Inventory
@@ -39,6 +40,7 @@ def content(old: OldDatabase, report: Report, now: datetime) -> Iterator[Moved]:
         yield document
     yield from users(inventory.users)
     yield from blueprints(old, report, named)
+    yield from dep_documents(old, inventory, now)
     yield from Enrollments(old, inventory, report, now).moved()
     if not old.has("mdm.DeviceCommands"):
         report.warnings.append(

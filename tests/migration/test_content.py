@@ -15,6 +15,7 @@ from micromdm_py.migration.messages import NEVER
 from micromdm_py.migration.micromdm import content
 from micromdm_py.migration.report import Report
 from micromdm_py.migration.source import OldDatabase
+from micromdm_py.protocol.dep.documents import KnownDevice, Rule, StoredToken, read_key
 from micromdm_py.protocol.enrollment import EnrollmentKind, EnrollmentRef, resolve
 from micromdm_py.protocol.lifecycle import CommandState
 from micromdm_py.service.blueprints import decode_blueprint
@@ -49,6 +50,8 @@ def moved(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 def test_the_report_counts_every_row_of_every_bucket() -> None:
     report = pieces()[1]
     assert {name: one.read for name, one in report.buckets.items()} == {k: len(v) for k, v in BUCKETS.items()}
+    assert all(one.read == one.imported + one.derived + one.left for one in report.buckets.values())
+    assert report.lossless
 
 
 def test_device_records(moved: Store) -> None:
@@ -163,6 +166,29 @@ def test_blueprints_and_users_are_what_they_were(moved: Store) -> None:
         }
         if old["user_id"]:
             assert moved.document("user-channel", f"{old['udid']}:{old['user_id']}").decode() == name
+
+
+def test_automated_enrolment_is_kept(moved: Store) -> None:
+    (token,) = moved.documents("dep-token")
+    want = next(one for key, one in BUCKETS["mdm.DEPToken"].items() if key.startswith("CK_"))
+    assert StoredToken.of(token[1]).fields() == want
+    ((name, pair),) = moved.documents("dep-key")
+    assert name == BUCKETS["mdm.DEPToken"]["certificate"]["sha256"]
+    assert base64.b64encode(read_key(pair)[0]).decode() == BUCKETS["mdm.DEPToken"]["certificate"]["der_b64"]
+    assert (
+        Rule.of(moved.document("dep-autoassigner", "default")).profile_uuid
+        == BUCKETS["mdm.DEPAutoAssign"]["*"]
+    )
+    known = {name: KnownDevice.of(body) for name, body in moved.documents("dep-device")}
+    told = [one for one in BUCKETS["mdm.Devices"].values() if not one["udid"] or one["dep_profile_status"]]
+    assert known.keys() == {one["serial_number"] for one in told}
+    for one in told:
+        found = known[one["serial_number"]]
+        assert (found.profile_status, found.facts.get("color", "")) == (
+            one["dep_profile_status"],
+            one["color"],
+        )
+        assert found.facts.get("profile_uuid", "") == one["dep_profile_uuid"]
 
 
 def test_history_is_kept(moved: Store) -> None:

@@ -23,6 +23,7 @@ from micromdm_py.migration.messages import (
 from micromdm_py.migration.micromdm import content
 from micromdm_py.migration.report import Report
 from micromdm_py.migration.source import OldDatabase
+from micromdm_py.protocol.dep.documents import KnownDevice, Rule, StoredToken
 from micromdm_py.protocol.enrollment import SHARED_IPAD_USER_ID, EnrollmentKind
 from micromdm_py.storage.transfer import Moved, MovedAuthority, MovedChallenge, MovedDocument, MovedEnrollment
 from tests.builders import NOW
@@ -175,6 +176,56 @@ def test_profiles_without_content_and_users_with_another_uuid_are_lost(old: Data
     _, report = moves(old)
     assert lost(report, "mdm.Profile") == [("com.example.empty", "is empty")]
     assert lost(report, "mdm.Users") == [("key", "has another uuid inside")]
+
+
+# --- automated enrolment ---
+
+
+def documents(pieces: list[Moved], kind: str) -> dict[str, bytes]:
+    return {one.name: one.body for one in pieces if isinstance(one, MovedDocument) and one.kind == kind}
+
+
+def test_the_token_that_was_added_last_is_the_one_in_use(old: Database, moves: Import) -> None:
+    tokens = old[b"mdm.DEPToken"]
+    first = next(key for key in tokens if key.startswith(b"CK_"))
+    other = b"CK_" + b"0" * 20
+    tokens[other] = tokens[first].replace(first, other)
+    pieces, report = moves(old)
+    assert StoredToken.of(documents(pieces, "dep-token")["default"]).token.consumer_key == first.decode()
+    assert list(documents(pieces, "dep-old-token")) == [other.decode()]
+    del tokens[b"last_added"]
+    pieces, report = moves(old)
+    assert StoredToken.of(documents(pieces, "dep-token")["default"]).token.consumer_key == other.decode()
+    assert report.lossless
+
+
+def test_a_token_or_key_pair_that_cannot_be_read_is_lost(old: Database, moves: Import) -> None:
+    for key in list(old[b"mdm.DEPToken"]):
+        old[b"mdm.DEPToken"][key] = b"nonsense"
+    old[b"mdm.DEPAutoAssign"][b"model"] = b"X"
+    pieces, report = moves(old)
+    assert not documents(pieces, "dep-token")
+    assert len(lost(report, "mdm.DEPToken")) == 2
+    assert [key for key, _ in lost(report, "mdm.DEPAutoAssign")] == ["model"]
+    assert "nonsense" not in report.as_json()
+
+
+def test_a_profile_assigned_by_hand_is_kept_from_the_rule(old: Database, moves: Import) -> None:
+    rule = old[b"mdm.DEPAutoAssign"][b"*"].decode()
+    for serial, profile in (("BYHAND", "OTHER"), ("BYRULE", rule), ("NONE", "")):
+        device = OldDevice(
+            serial, serial_number=serial, dep_profile_status="assigned", dep_profile_uuid=profile
+        )
+        old[b"mdm.Devices"][serial.encode()] = encode(device)
+    found = documents(moves(old)[0], "dep-device")
+    wanted = {name: KnownDevice.of(body).wanted(Rule(rule))[0] for name, body in found.items()}
+    assert (wanted["BYHAND"], wanted["BYRULE"], wanted["NONE"]) == ("OTHER", rule, rule)
+
+
+def test_a_device_record_without_any_id_is_lost(old: Database, moves: Import) -> None:
+    old[b"mdm.Devices"][b"nobody"] = encode(OldDevice("nobody"))
+    _, report = moves(old)
+    assert lost(report, "mdm.Devices") == [("nobody", "has neither UDID nor serial number")]
 
 
 # --- keys ---
