@@ -7,7 +7,14 @@ from typing import Any
 
 import falcon
 
-from micromdm_py.http.admin.pages import DevicePage, DevicesPage, EventsPage, OverviewPage, StyleResource
+from micromdm_py.http.admin.pages import (
+    CommandPage,
+    DevicePage,
+    DevicesPage,
+    EventsPage,
+    OverviewPage,
+    StyleResource,
+)
 from micromdm_py.http.admin.visit import LoginResource, LogoutResource
 from micromdm_py.http.audit import AuditResource, AuditTrail
 from micromdm_py.http.auth import Access
@@ -193,6 +200,7 @@ def _pages(app: App, services: Services) -> None:
     app.add_route("/admin", OverviewPage(*what))
     app.add_route("/admin/devices", DevicesPage(*what))
     app.add_route("/admin/devices/{id:segment}", DevicePage(*what))
+    app.add_route("/admin/devices/{id:segment}/commands/{command:segment}", CommandPage(*what))
     app.add_route("/admin/events", EventsPage(*what))
     app.add_route("/admin/login", LoginResource(services.sessions))
     app.add_route("/admin/logout", LogoutResource(services.sessions))

@@ -35,7 +35,7 @@ PERMISSIONS: Mapping[str, Mapping[str, str]] = {
     "/v1/devices": {"POST": DEVICES, "DELETE": "mdm.apple.device.remove"},
     "/v1/devices/{udid:segment}/block": {"POST": "mdm.apple.device.block"},
     "/v1/devices/{udid:segment}/unblock": {"POST": "mdm.apple.device.unblock"},
-    "/v1/push/{udid:segment}": {"GET": PUSH, "POST": PUSH},
+    "/v1/push/{udid:segment}": {"POST": PUSH},
     "/push/{udid:segment}": {"GET": PUSH},
     "/v1/config/certificate": {"GET": "server.config.get", "PUT": "server.config.set"},
     "/v1/dep-tokens": {
@@ -59,7 +59,7 @@ PERMISSIONS: Mapping[str, Mapping[str, str]] = {
         "DELETE": "mdm.apple.dep.autoassigner.remove",
     },
     "/v1/dep/status": {"GET": "mdm.apple.dep.status.get"},
-    "/v1/challenge": {"GET": "mdm.apple.enrollment.challenge", "POST": "mdm.apple.enrollment.challenge"},
+    "/v1/challenge": {"POST": "mdm.apple.enrollment.challenge"},
     "/v1/profiles": {"POST": "mdm.apple.profile.list", "PUT": PROFILE_SET, "DELETE": PROFILE_SET},
     "/v1/blueprints": {"POST": "mdm.apple.blueprint.list", "PUT": BLUEPRINT_SET, "DELETE": BLUEPRINT_SET},
     "/v1/blueprints/{name:segment}/apply": {"POST": "mdm.apple.blueprint.apply"},

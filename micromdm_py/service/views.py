@@ -12,9 +12,13 @@ from cryptography import x509
 from micromdm_py.errors import MalformedRequest, NotConfigured, NotFound
 from micromdm_py.protocol.plain import as_json
 from micromdm_py.protocol.plist import loads
+from micromdm_py.service.command_view import Whole, camel_record
 from micromdm_py.service.commands import check_api_id
-from micromdm_py.storage.base import Enrollments, Outbox, PushBook, Quarantine
+from micromdm_py.service.why import Finding, Why
+from micromdm_py.storage.base import CommandQueue, Enrollments, Outbox, PushBook, Quarantine
+from micromdm_py.storage.history import CommandFilter, CommandHistory
 from micromdm_py.storage.records import (
+    CommandRecord,
     DevicePage,
     DeviceSearch,
     EnrollmentRecord,
@@ -24,16 +28,21 @@ from micromdm_py.storage.records import (
     StoredEvent,
 )
 
-__all__ = ["DeviceView", "EventView", "Overview", "ReceiverView", "ViewedStore", "Views"]
+__all__ = ["CommandView", "DeviceView", "EventView", "Overview", "ReceiverView", "ViewedStore", "Views"]
 
 RECENT = timedelta(hours=24)
 FRESH = timedelta(seconds=10)
 """How long figures of the whole fleet are shown again before they are counted anew."""
 NEWEST_EVENTS = 50
+COMMANDS = 25
 
 
-class ViewedStore(Enrollments, PushBook, Outbox, Quarantine, Protocol):
+class ViewedStore(CommandQueue, CommandHistory, Enrollments, PushBook, Outbox, Quarantine, Protocol):
     """What is looked at."""
+
+    def organization(self) -> tuple[str, str]:
+        """See `storage.base.Store`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +91,32 @@ class Overview:
 
 @dataclass(frozen=True, slots=True)
 class DeviceView:
-    """One enrollment; `inventory` maps request types to (time, answer as JSON text)."""
+    """One enrollment.
+
+    Attributes:
+        record, push: as stored.
+        inventory: maps request types to (time, answer as JSON text).
+        findings: what is the matter with it.
+        commands: its newest commands.
+        older: cursor of those before, "" for none.
+    """
 
     record: EnrollmentRecord
     push: PushTarget | None
     inventory: dict[str, tuple[datetime, str]]
+    findings: list[Finding]
+    commands: list[CommandRecord]
+    older: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommandView:
+    """One command; `request` and `answer` are JSON texts without secrets."""
+
+    target: EnrollmentRecord
+    record: CommandRecord
+    request: str
+    answer: str
 
 
 class Views:
@@ -97,6 +127,7 @@ class Views:
     ) -> None:
         """Look at `store`; `show_url` takes the secrets out of a URL."""
         self._store, self._now, self._show_url = store, now, show_url
+        self._why = Why(store, now)
         self._lock = threading.Lock()
         self._counted: tuple[datetime, Fleet] | None = None
 
@@ -143,15 +174,32 @@ class Views:
         """A page of devices. Raises: MalformedField."""
         return self._store.search_devices(search)
 
-    def device(self, api_id: str) -> DeviceView:
-        """One enrollment. Raises: NotFound, Conflict, MalformedField."""
+    def device(self, api_id: str, cursor: str = "") -> DeviceView:
+        """One enrollment with a page of its commands. Raises: NotFound, Conflict, MalformedField."""
         record = self._store.enrollment(check_api_id("id", api_id))
         try:
             push: PushTarget | None = self._store.push_target(record.enrollment_id)
         except NotFound:
             push = None
         answers = self._store.answers(record.enrollment_id)
-        return DeviceView(record, push, {one.request_type: (one.at, _told(one.report)) for one in answers})
+        page = self._store.commands(record.enrollment_id, CommandFilter(cursor=cursor, limit=COMMANDS))
+        return DeviceView(
+            record,
+            push,
+            {one.request_type: (one.at, _told(one.report)) for one in answers},
+            self._why.findings(record.enrollment_id),
+            page.records,
+            page.next,
+        )
+
+    def command(self, api_id: str, command: str) -> CommandView:
+        """One command of an enrollment. Raises: NotFound, Conflict, MalformedField."""
+        target = self._store.enrollment(check_api_id("id", api_id))
+        record = self._store.command(target.enrollment_id, command)
+        ((payload, report),) = self._store.command_bodies([record.command_id])
+        whole = Whole(self._store.organization(), target, record, payload, report)
+        shown = camel_record(whole, secrets=False)
+        return CommandView(target, record, _text(shown["command"]), _text(shown.get("data")))
 
 
 def _event(event: StoredEvent) -> EventView:
@@ -159,6 +207,10 @@ def _event(event: StoredEvent) -> EventView:
     told = document.get("acknowledge_event") or document.get("checkin_event") or {}
     what = str(told.get("status", "")) or event.event_topic.removeprefix("mdm.")
     return EventView(event.sequence, event.created_at, event.event_topic, event.enrollment_id, what)
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) if value else ""
 
 
 def _told(report: bytes) -> str:

@@ -62,21 +62,28 @@ class Why:
 
     def __call__(self, api_id: str) -> bytes:
         """The reply: `{"udid", "summary", "advice": […], "facts": {…}}`. Raises: NotFound, Conflict."""
-        record = self._store.enrollment(check_api_id("udid", api_id))
-        open_ones = CommandFilter(states=OPEN_STATES, limit=MOST_WAITING)
-        waiting = self._store.commands(record.enrollment_id, open_ones).records[::-1]
-        push = self._push(record.enrollment_id)
-        expires_at = self._expiry(push.topic) if push else None
-        situation = Situation(record, push, expires_at, waiting, self._now())
+        situation = self._situation(api_id)
         found = explain(situation)
         return json_reply(
             {
-                "udid": record.enrollment_id,
+                "udid": situation.record.enrollment_id,
                 "summary": " ".join(one.text for one in found),
                 "advice": [one.advice for one in found if one.advice],
                 "facts": _facts(situation),
             }
         )
+
+    def findings(self, api_id: str) -> list[Finding]:
+        """The same for a page. Raises: NotFound, Conflict."""
+        return explain(self._situation(api_id))
+
+    def _situation(self, api_id: str) -> Situation:
+        record = self._store.enrollment(check_api_id("udid", api_id))
+        open_ones = CommandFilter(states=OPEN_STATES, limit=MOST_WAITING)
+        waiting = self._store.commands(record.enrollment_id, open_ones).records[::-1]
+        push = self._push(record.enrollment_id)
+        expires_at = self._expiry(push.topic) if push else None
+        return Situation(record, push, expires_at, waiting, self._now())
 
     def _push(self, enrollment_id: str) -> PushTarget | None:
         try:

@@ -198,6 +198,11 @@ class Bench:
             DepRules(store, self._accounts, roster, **told),
         )
 
+    def router_roots(self) -> list[Any]:
+        """The tree of routes, as the router keeps it."""
+        roots: list[Any] = self._app._router._roots
+        return roots
+
     def ask(
         self,
         method: str,

@@ -141,6 +141,39 @@ def test_devices_are_searched_and_paged(bench: Bench) -> None:
     assert (wrong.status, "state: must be one of" in text(wrong)) == (400, True)
 
 
+def test_commands_are_shown_with_timeline_request_and_answer(bench: Bench) -> None:
+    phone = Device(bench.store, "A").enrolls()
+    body = json.dumps({"udid": "A", "request_type": "DeviceLock", "pin": "123456", "message": EVIL}).encode()
+    bench.ask("POST", "/v1/commands", body)
+    session = cookie(bench)
+    shown = look(bench, "/admin/devices/A", session)
+    assert "DeviceLock" in text(shown) and "Pending" in text(shown)
+    assert "1 command waits" in text(shown)
+    link = re.search(r'href="(/admin/devices/A/commands/[0-9a-f]{24})"', shown.body.decode())
+    assert link
+    uuid = phone.says("Idle")
+    assert uuid
+    page_before = text(look(bench, link[1], session))
+    assert "Awaiting" in page_before and "handed out" in page_before and "None yet." in page_before
+    phone.says("Error", uuid)
+    answered = look(bench, link[1], session)
+    assert "answered" in text(answered) and "Error" in text(answered)
+    assert "123456" not in text(answered) and "***" in text(answered)
+    assert EVIL.encode() not in answered.body
+    missing = look(bench, "/admin/devices/A/commands/nope", session)
+    assert (missing.status, "No command nope of A" in text(missing)) == (404, True)
+
+
+def test_older_commands_are_on_the_next_page(bench: Bench) -> None:
+    Device(bench.store, "A").enrolls().queue(*(f"c{number:02}" for number in range(30)))
+    session = cookie(bench)
+    first = look(bench, "/admin/devices/A", session)
+    assert b">c29<" in first.body and b">c00<" not in first.body
+    link = re.search(r'href="(\?cursor=[0-9a-f]+)">Older', first.body.decode())
+    assert link
+    assert b">c00<" in look(bench, f"/admin/devices/A{link[1]}", session).body
+
+
 def test_unknown_device_says_what_was_looked_for(bench: Bench) -> None:
     answer = look(bench, "/admin/devices/nobody")
     assert (answer.status, "No device nobody" in text(answer)) == (404, True)

@@ -15,7 +15,7 @@ from micromdm_py.service.inventory import parse_search
 from micromdm_py.service.sessions import Sessions
 from micromdm_py.service.views import Views
 
-__all__ = ["DevicePage", "DevicesPage", "EventsPage", "OverviewPage", "StyleResource"]
+__all__ = ["CommandPage", "DevicePage", "DevicesPage", "EventsPage", "OverviewPage", "StyleResource"]
 
 PER_PAGE = 50
 SEARCH_FIELDS = {
@@ -80,10 +80,26 @@ class DevicePage(_Page):
     def on_get(self, req: falcon.Request, resp: falcon.Response, visitor: Caller, id: str) -> None:
         """Show one enrollment."""
         try:
-            view = self._views.device(id)
+            view = self._views.device(id, query_value(req, "cursor") or "")
         except (NotFound, Conflict, MalformedField) as fault:
             return show_page(resp, "message.html", 404, visitor=visitor, text=f"No device {id}: {fault}")
         show_page(resp, "device.html", visitor=visitor, view=view, now=self._now())
+
+
+class CommandPage(_Page):
+    """/admin/devices/{id}/commands/{command}."""
+
+    @visitors_only("mdm.apple.command.get")
+    def on_get(
+        self, req: falcon.Request, resp: falcon.Response, visitor: Caller, id: str, command: str
+    ) -> None:
+        """Show one command with its timeline, request and answer."""
+        try:
+            view = self._views.command(id, command)
+        except (NotFound, Conflict, MalformedField) as fault:
+            text = f"No command {command} of {id}: {fault}"
+            return show_page(resp, "message.html", 404, visitor=visitor, text=text)
+        show_page(resp, "command.html", visitor=visitor, view=view, now=self._now())
 
 
 class EventsPage(_Page):
