@@ -1,16 +1,20 @@
 """Users: accounts that blueprints create on devices, and the people behind user channels.
 
-Documents: kind `user`, by uuid: JSON of the fields that MicroMDM's clients know; kind `user-channel`, by
-enrollment id of the channel: the uuid of its user.
+Documents: kind `user`, by uuid: JSON of the fields that MicroMDM's clients know; kind `user-channel`, by id
+of the device, a colon and the SHA-256 of who on it (two ids can be too long for a name): the uuid of the
+user.
 """
 
 import base64
+import dataclasses
+import hashlib
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
-from micromdm_py.errors import MalformedField, MalformedRequest
-from micromdm_py.protocol.enrollment import EnrollmentRef
+from micromdm_py.errors import MalformedField, MalformedRequest, NotFound
+from micromdm_py.protocol.enrollment import SHARED_IPAD_USER_ID, EnrollmentKind, EnrollmentRef
 from micromdm_py.protocol.ids import check_id
 from micromdm_py.protocol.jsonbody import Json, data, field, read_object, strings
 from micromdm_py.protocol.jsonreply import base64_text, json_reply
@@ -21,6 +25,8 @@ __all__ = ["USER", "USER_CHANNEL", "User", "Users", "decode_user", "encode_user"
 
 USER, USER_CHANNEL = "user", "user-channel"
 MAX_TEXT = 1024
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +47,8 @@ class User:
     user_id: str = ""
     user_shortname: str = ""
     user_longname: str = ""
-    auth_token: str = ""
-    password_hash: bytes = b""
+    auth_token: str = dataclasses.field(default="", repr=False)
+    password_hash: bytes = dataclasses.field(default=b"", repr=False)
     hidden: bool = False
 
 
@@ -88,9 +94,10 @@ class Users:
         def change(shelf: Documents) -> None:
             shelf.put(USER, user.uuid, encode_user(user))
             if user.udid and user.user_id:
-                shelf.put(USER_CHANNEL, f"{user.udid}:{user.user_id}"[:MAX_TEXT], user.uuid.encode())
+                shelf.put(USER_CHANNEL, _channel_of(user), user.uuid.encode())
 
         self._shelf.change_documents(change)
+        logger.info("user %s stored", user.uuid)
         return json_reply({"user": _shown(user)})
 
     def remove(self, body: bytes) -> bytes:
@@ -99,9 +106,16 @@ class Users:
 
         def change(shelf: Documents) -> None:
             for uuid in dict.fromkeys(uuids):
+                row = shelf.get(USER, uuid)
+                if row is None:
+                    raise NotFound(f"not found: User uuid {uuid}")
                 shelf.remove(USER, uuid)
+                channel = _channel_of(decode_user(uuid, row))
+                if shelf.get(USER_CHANNEL, channel) == uuid.encode():
+                    shelf.remove(USER_CHANNEL, channel)
 
         self._shelf.change_documents(change)
+        logger.info("removed %d users", len(uuids))
         return json_reply({})
 
     def _read(self, found: dict[str, Json]) -> User:
@@ -130,19 +144,18 @@ class Users:
     def seen(self, ref: EnrollmentRef, token: bytes) -> None:
         """Keep who a user channel belongs to, as its TokenUpdate tells.
 
-        A user that is new replaces the others that were seen on the device, as MicroMDM's clients know it.
+        A user that is new replaces the others that were seen on the device, as MicroMDM's clients know it;
+        not on a Shared iPad.
         """
+        channel = _channel(ref.device_id, ref.user_id, ref.user_short_name)
 
         def change(shelf: Documents) -> None:
-            name = (shelf.get(USER_CHANNEL, ref.enrollment_id) or b"").decode()
-            row = shelf.get(USER, name) if name else None
-            if row is not None:
-                user = decode_user(name, row)
-            else:
-                user = User(self._make_uuid())
-                _forget_users_of(shelf, ref.udid)
+            uuid = (shelf.get(USER_CHANNEL, channel) or b"").decode()
+            row = shelf.get(USER, uuid) if uuid else None
+            if row is None and ref.kind is not EnrollmentKind.SHARED_IPAD:
+                _forget_users_of(shelf, ref.device_id)
             user = replace(
-                user,
+                decode_user(uuid, row) if row is not None else User(self._make_uuid()),
                 udid=ref.udid,
                 user_id=ref.user_id,
                 user_shortname=ref.user_short_name,
@@ -150,16 +163,25 @@ class Users:
                 auth_token=token.hex(),
             )
             shelf.put(USER, user.uuid, encode_user(user))
-            shelf.put(USER_CHANNEL, ref.enrollment_id, user.uuid.encode())
+            shelf.put(USER_CHANNEL, channel, user.uuid.encode())
 
         self._shelf.change_documents(change)
 
 
-def _forget_users_of(shelf: Documents, udid: str) -> None:
-    for channel, name in shelf.scan(USER_CHANNEL, f"{udid}:"):
+def _forget_users_of(shelf: Documents, device_id: str) -> None:
+    for channel, uuid in shelf.scan(USER_CHANNEL, f"{device_id}:"):
         shelf.remove(USER_CHANNEL, channel)
-        if shelf.get(USER, name.decode()) is not None:
-            shelf.remove(USER, name.decode())
+        if shelf.get(USER, uuid.decode()) is not None:
+            shelf.remove(USER, uuid.decode())
+
+
+def _channel_of(user: User) -> str:
+    return _channel(user.udid, user.user_id, user.user_shortname)
+
+
+def _channel(device_id: str, user_id: str, short_name: str) -> str:
+    who = short_name if user_id == SHARED_IPAD_USER_ID else user_id
+    return f"{device_id}:{hashlib.sha256(who.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def encode_user(user: User) -> bytes:
