@@ -39,6 +39,8 @@ from micromdm_py.service.command_records import CommandRecords
 from micromdm_py.service.commands import Commands
 from micromdm_py.service.connect import Connect
 from micromdm_py.service.declarative import Declarative
+from micromdm_py.service.dep.accounts import Accounts
+from micromdm_py.service.dep.first import FirstSync
 from micromdm_py.service.dep.roster import Roster
 from micromdm_py.service.devices import Devices
 from micromdm_py.service.enroll import Challenges, Enroll, ProfileRule
@@ -300,7 +302,7 @@ def _services(config: Config, store: Store) -> Services:
             now=_now,
             make_uuid=_uuid,
         ),
-        devices=Devices(store, Roster(store), _now),
+        devices=_devices(config, store, slots),
         inventory=Inventory(store),
         why=Why(store, _now),
         profiles=Profiles(store, authority.sign),
@@ -341,6 +343,11 @@ def _files(config: Config) -> FileRepository | None:
     own = [store_path(config), folder / "micromdm.db", folder / "le-certificates", _socket(config)]
     given = (config.tls_key, config.api_key_file, config.webhook_hmac_key_file)
     return FileRepository(Path(config.filerepo), [*own, *(Path(name) for name in given if name)])
+
+
+def _devices(config: Config, store: Store, slots: int) -> Devices:
+    first_sync = FirstSync(store, Accounts(store, config.depsim), lead.waiting(LongPolls(slots)))
+    return Devices(store, Roster(store), _now, first_sync)
 
 
 def _profile_rule(config: Config) -> ProfileRule:

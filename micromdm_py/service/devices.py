@@ -23,9 +23,23 @@ logger = logging.getLogger(__name__)
 class Devices:
     """What an administrator does with device records; replies are JSON documents in bytes."""
 
-    def __init__(self, store: Enrollments, roster: Roster, now: Callable[[], datetime]) -> None:
-        """Work on `store`, and on the devices of `roster`, which need not have enrolled yet."""
+    def __init__(
+        self,
+        store: Enrollments,
+        roster: Roster,
+        now: Callable[[], datetime],
+        first_sync: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Work on `store`, and on the devices of `roster`, which need not have enrolled yet.
+
+        Args:
+            store: where device records are.
+            roster: what Apple has told of.
+            now: gives the time, aware UTC.
+            first_sync: waits until there can be something in the roster.
+        """
         self._store, self._roster, self._now = store, roster, now
+        self._first_sync = first_sync
 
     def list(self, body: bytes) -> bytes:
         """The device records that match the filter in the body.
@@ -46,6 +60,7 @@ class Devices:
         _check_ids("filter_serial", serials)
         _check_ids("filter_udid", udids)
         wanted = DeviceFilter(serials, udids, page * size, size or None)
+        self._first_sync()
         return json_reply({"devices": self._matching(wanted) or None})
 
     def _matching(self, wanted: DeviceFilter) -> Sequence[Shown]:

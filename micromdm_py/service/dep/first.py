@@ -1,0 +1,46 @@
+"""Lists of devices wait for the first synchronization: who has set up a token wants to see its devices."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from micromdm_py.errors import Busy
+from micromdm_py.protocol.dep.documents import SYNC, SyncState
+from micromdm_py.service.dep.accounts import Accounts
+from micromdm_py.storage.base import Shelf
+
+__all__ = ["LONGEST_S", "FirstSync"]
+
+LONGEST_S = 5.0
+"""How long a list waits at most, in seconds."""
+
+
+class Wait(Protocol):
+    """How to wait, see `service.waiting`."""
+
+    def __call__(self, look: Callable[[], bool], done: Callable[[bool], bool], wait_s: float, /) -> bool:
+        """Look until `done`, or the seconds are over."""
+        ...
+
+
+class FirstSync:
+    """Waits while there is a token with which no synchronization was ever tried to its end."""
+
+    def __init__(self, shelf: Shelf, accounts: Accounts, wait: Wait) -> None:
+        """Look into `shelf` for the tokens of `accounts`."""
+        self._shelf, self._accounts, self._wait = shelf, accounts, wait
+
+    def __call__(self) -> None:
+        """Wait, if there is something to wait for."""
+        if not self._pending():
+            return
+        try:
+            self._wait(self._pending, lambda pending: not pending, LONGEST_S)
+        except Busy:
+            return  # a list that may lack some devices is better than none
+
+    def _pending(self) -> bool:
+        accounts = self._accounts.all()
+        if not accounts:
+            return False
+        tried = {name for name, row in self._shelf.documents(SYNC) if SyncState.of(row).tried_at}
+        return any(account.name not in tried for account in accounts)
