@@ -145,10 +145,8 @@ class Blueprints:
             )
         queued: dict[str, list[str]] = {udid: [] for udid in udids}
         orders = [(udid, self._entry(one, "unknown", blueprint.name)) for udid in queued for one in commands]
-        for udid in queued:
-            self._store.waiting(udid)  # raises for an id that no command could be queued to
+        self._store.enqueue_all(orders, at=self._now())
         for udid, entry in orders:
-            self._store.enqueue(udid, entry, at=self._now())
             queued[udid].append(entry.command_uuid)
         self._wake()
         logger.info("blueprint %s given to %d devices", name, len(queued))
