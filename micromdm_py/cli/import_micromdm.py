@@ -27,6 +27,7 @@ __all__ = ["import_micromdm"]
 @go_option("from", "", "micromdm.db of a server that is stopped, or URL of one that runs (required)")
 @go_option("api-key", "", "API key of the server at that URL", env="MICROMDM_API_KEY", secret=True)
 @go_option("ca-file", "", "PEM file of the authority that its certificate comes from")
+@go_option("filerepo", "", "the old server's folder of packages and manifests, to look whether all is there")
 @go_option("dry-run", False, "only read, check and report")
 @go_option("report", "text", "form of the report: text or json")
 @click.pass_context
@@ -39,6 +40,9 @@ def import_micromdm(ctx: click.Context, /, **values: str | Path | bool) -> int:
     if not source or not isinstance(target, Path):
         raise StartupError("must supply -from")
     check_form(str(values["report"]))
+    folder = Path(str(values["filerepo"])) if values["filerepo"] else None
+    if folder and not folder.is_dir():
+        raise StartupError(f"-filerepo: {folder} is no folder")
     report = Report(source)
     with _database(source, str(values["api_key"]), str(values["ca_file"])) as path:
         if source != str(path):
@@ -48,9 +52,8 @@ def import_micromdm(ctx: click.Context, /, **values: str | Path | bool) -> int:
             )
         with OldDatabase(path, report) as old:
             now = datetime.now(UTC)
-            fill_store(
-                target, _shown(old, content(old, report, now)), report, now, dry=bool(values["dry_run"])
-            )
+            pieces = _shown(old, content(old, report, now, folder))
+            fill_store(target, pieces, report, now, dry=bool(values["dry_run"]))
     return tell(report, str(values["report"]))
 
 

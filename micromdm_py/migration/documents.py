@@ -26,9 +26,17 @@ def profiles(old: OldDatabase) -> Iterator[MovedDocument]:
             yield MovedDocument(PROFILE, _name(key), profile.mobileconfig)
 
 
-def blueprints(old: OldDatabase, report: Report, known: set[str]) -> Iterator[MovedDocument]:
-    """Blueprints by their uuids; `known` has the names of all profiles and users."""
+def blueprints(old: OldDatabase, report: Report, known: set[str], urls: list[str]) -> Iterator[MovedDocument]:
+    """Blueprints by their uuids.
+
+    Args:
+        old: the open database.
+        report: takes warnings.
+        known: names of all profiles and users.
+        urls: the manifests that they name are added here.
+    """
     for key, blueprint in old.messages(BLUEPRINTS, OldBlueprint):
+        urls += blueprint.manifest_urls
         gone = [name for name in (*blueprint.profile_ids, *blueprint.user_uuid) if name not in known]
         if gone:
             report.warnings.append(f"blueprint {blueprint.name} names what is gone: {', '.join(gone)}")

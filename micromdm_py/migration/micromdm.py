@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 
 from micromdm_py.migration.dep import dep_documents
 from micromdm_py.migration.documents import blueprints, profiles, users
@@ -9,6 +10,7 @@ from micromdm_py.migration.enrollments import Enrollments
 from micromdm_py.migration.inventory import PINS, Inventory
 from micromdm_py.migration.keys import Certificates, push_certificate
 from micromdm_py.migration.report import Report
+from micromdm_py.migration.repository import check_repository
 from micromdm_py.migration.source import ARCHIVES, DERIVED, OldDatabase
 from micromdm_py.storage.transfer import Moved
 
@@ -18,13 +20,16 @@ NAMED = 5
 """How many of many a warning names."""
 
 
-def content(old: OldDatabase, report: Report, now: datetime) -> Iterator[Moved]:
+def content(
+    old: OldDatabase, report: Report, now: datetime, repository: Path | None = None
+) -> Iterator[Moved]:
     """Read the whole database.
 
     Args:
         old: the database, opened with `report`.
         report: is complete when the last piece has been taken.
         now: time of whatever has none, aware UTC.
+        repository: the old server's folder of packages and manifests, which stays where it is.
     Raises: BadDatabase when what is read is not to be trusted, or makes no sense together.
     """
     certificates = Certificates(old, report)
@@ -39,7 +44,9 @@ def content(old: OldDatabase, report: Report, now: datetime) -> Iterator[Moved]:
         named.add(document.name)
         yield document
     yield from users(inventory.users)
-    yield from blueprints(old, report, named)
+    urls: list[str] = []
+    yield from blueprints(old, report, named, urls)
+    check_repository(urls, repository, report)
     yield from dep_documents(old, inventory, now)
     yield from Enrollments(old, inventory, report, now).moved()
     if not old.has("mdm.DeviceCommands"):

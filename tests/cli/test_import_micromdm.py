@@ -53,6 +53,14 @@ def test_a_dry_run_reports_the_same_and_writes_nothing(file: Path, tmp_path: Pat
     assert (status, out.replace("nothing was written (dry run)", "imported")) == (real_status, real)
 
 
+def test_the_file_repository_is_looked_at(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "repo").mkdir()
+    _, out = imports(file, tmp_path / "new", "-dry-run", "-filerepo", str(tmp_path / "repo"))
+    assert "has no munkitools.plist, which a blueprint needs" in out
+    assert "-filerepo" in imports(file, tmp_path / "new", "-dry-run")[1]
+    assert "is no folder" in imports(file, tmp_path / "new", "-filerepo", str(file))[1]
+
+
 def test_the_report_as_json_names_every_bucket_and_no_secret(file: Path, tmp_path: Path) -> None:
     done = micromdm(
         "import-micromdm", "-from", str(file), "-config-path", str(tmp_path / "new"), "-report", "json"
