@@ -20,9 +20,13 @@ from micromdm_py.service.backoff import Backoff
 from micromdm_py.storage.base import PushBook
 from micromdm_py.storage.records import DuePush, PushCertificate, PushOutcome, PushTarget
 
-__all__ = ["AsyncPushSender", "PushNow", "PushSender", "find_certificate", "outcome_of"]
+__all__ = ["MAX_SILENT", "AsyncPushSender", "PushNow", "PushSender", "find_certificate", "outcome_of"]
 
 RETRY = Backoff(1.25, 2.0, 900.0)
+SILENT = Backoff(900.0, 3.0, 86_400.0)
+"""Between pushes to a device that does not come although commands wait for it."""
+MAX_SILENT = 14
+"""Pushes to a silent device: in about eleven days. The next command or check-in begins anew."""
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +68,9 @@ def outcome_of(reply: PushReply, target: PushTarget, at: datetime, draw: Callabl
         draw: gives a random number of [0, 1).
     """
     if reply.fate is Fate.ACCEPTED:
-        return PushOutcome(at, True, reply.apns_id)
+        repeat = target.silent < MAX_SILENT
+        again_at = at + SILENT.delay(target.silent + 1, draw) if repeat else None
+        return PushOutcome(at, True, reply.apns_id, again_at=again_at)
     if reply.fate in (Fate.DEAD, Fate.REFUSED):
         return PushOutcome(at, False, reply.apns_id, reply.reason, dead=reply.fate is Fate.DEAD)
     wait = max(RETRY.delay(target.attempts + 1, draw), timedelta(seconds=reply.retry_after_s))

@@ -262,14 +262,18 @@ class PushBook(Protocol):
         ...
 
     def due_pushes(self, *, at: datetime, limit: int) -> tuple[list[DuePush], datetime | None]:
-        """Pushes due now, oldest first, and when the next one is due (None: none is scheduled)."""
+        """Pushes due now, oldest first, and when the next one is due (None: none is scheduled).
+
+        A repetition is dropped when no command waits any more or the device was seen since the push.
+        """
         ...
 
     def record_push(self, due: DuePush, outcome: PushOutcome) -> None:
         """Keep a result with the enrollment and, when accepted, as `sent_at` of the commands it was for.
 
         A dead token is not pushed to again before the next TokenUpdate. The push is scheduled again at
-        `outcome.retry_at`, or earlier when a command was queued meanwhile; else it is done.
+        `outcome.retry_at`, or earlier when a command was queued meanwhile; or, accepted and with a command
+        that waits, at `outcome.again_at` as a repetition; else it is done.
         """
         ...
 

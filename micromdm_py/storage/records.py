@@ -391,6 +391,7 @@ class PushTarget:
         attempts: failed tries since the push was asked for.
         due_at: when a push is to be made, None when none is scheduled.
         last: what became of the last push; None before the first.
+        silent: accepted pushes since the device was last seen.
     """
 
     enrollment_id: str
@@ -402,6 +403,7 @@ class PushTarget:
     attempts: int = 0
     due_at: datetime | None = None
     last: "PushOutcome | None" = None
+    silent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,6 +425,7 @@ class PushOutcome:
         reason: APNs' reason or the fault, "" when accepted.
         dead: the token is refused for good.
         retry_at: when to try again; None for never.
+        again_at: when to push again if commands wait and the device stays silent; None for never.
     """
 
     at: datetime
@@ -431,6 +434,7 @@ class PushOutcome:
     reason: str = ""
     dead: bool = False
     retry_at: datetime | None = None
+    again_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import pytest
 
 from micromdm_py.errors import Busy, Conflict, NotConfigured, NotFound, TokenDead, UpstreamFailed
 from micromdm_py.protocol.apns import Fate, PushReply, PushRequest
-from micromdm_py.service.push import PushNow
+from micromdm_py.service.push import MAX_SILENT, PushNow
 from micromdm_py.service.pushing import Pushing, PushLimits
 from micromdm_py.storage.base import Store
 from micromdm_py.storage.records import PushCertificate
@@ -107,7 +107,29 @@ def test_a_queued_command_is_pushed_once_and_marked(store: Store) -> None:
         await bench.run()
         assert sorted(bench.apns.names) == ["A", "B"]
         assert store.command("A", "uuid").sent_at == bench.clock()
-        assert store.due_pushes(at=bench.clock() + timedelta(days=1), limit=9) == ([], None)
+        assert store.due_pushes(at=bench.clock() + timedelta(minutes=11), limit=9)[0] == []
+
+    play(store, story)
+
+
+def test_a_silent_device_is_pushed_to_again_at_growing_intervals_and_not_for_ever(store: Store) -> None:
+    store.store_push_certificate(CERTIFICATE)
+
+    async def story(bench: Bench) -> None:
+        bench.ask("A")
+        await bench.run()
+        waits = []
+        for _ in range(MAX_SILENT):
+            last = bench.clock()
+            _, due_at = store.due_pushes(at=last, limit=9)
+            assert due_at is not None
+            waits.append((due_at - last).total_seconds())
+            bench.clock.move(waits[-1])
+            await bench.run()
+        assert waits[:4] == [pytest.approx(0.9 * 900 * 3**number) for number in range(4)]
+        assert max(waits) <= 86_400
+        assert bench.apns.names == ["A"] * (MAX_SILENT + 1)
+        assert store.due_pushes(at=bench.clock() + timedelta(days=9), limit=9) == ([], None)
 
     play(store, story)
 
@@ -242,7 +264,7 @@ def test_an_outage_does_not_end_in_a_storm(store: Store) -> None:
         bench.clock.move(900)
         await bench.run(80)
         assert set(bench.apns.names) == {f"D{number}" for number in range(200)}
-        assert store.due_pushes(at=bench.clock() + timedelta(days=1), limit=9) == ([], None)
+        assert store.due_pushes(at=bench.clock(), limit=9)[0] == []
 
     play(store, story, limits)
 
@@ -354,7 +376,7 @@ def test_a_push_on_request_gives_the_id_of_apns(store: Store) -> None:
     queue(store, "A", "uuid", now.clock())
     assert now.push("A") == "id-1"
     assert store.command("A", "uuid").sent_at == now.clock()
-    assert store.due_pushes(at=now.clock(), limit=9) == ([], None)
+    assert store.due_pushes(at=now.clock(), limit=9)[0] == []
 
 
 def test_a_refusal_is_handed_on_and_the_token_remembered(store: Store) -> None:

@@ -77,6 +77,7 @@ days = st.one_of(
 outcomes = st.sampled_from(
     [
         PushOutcome(NOW, True, "id"),
+        PushOutcome(NOW, True, "id", again_at=NOW),
         PushOutcome(NOW, False, "", "timeout", retry_at=NOW),
         PushOutcome(NOW, False, "id", "Unregistered", dead=True),
     ]
@@ -351,7 +352,8 @@ class QueueMachine(RuleBasedStateMachine):
             expected, found = self.pushes.pop(which % len(self.pushes))
             at = self.tick()
             retry_at = at + timedelta(minutes=1) if outcome.retry_at else None
-            outcome = replace(outcome, at=at, retry_at=retry_at)
+            again_at = at + timedelta(seconds=2) if outcome.again_at else None
+            outcome = replace(outcome, at=at, retry_at=retry_at, again_at=again_at)
             self.model.record_push(expected, outcome)
             self.store.record_push(found, outcome)
 

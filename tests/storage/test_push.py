@@ -9,6 +9,8 @@ from micromdm_py.storage.base import Store
 from micromdm_py.storage.records import DuePush, PushCertificate, PushOutcome, PushTarget
 from tests.builders import NOW, TOPIC, Device, command, token_update, user
 
+HOUR = timedelta(hours=1)
+
 DAY = timedelta(days=1)
 
 
@@ -310,3 +312,83 @@ def test_push_certificates_are_kept_by_topic(store: Store) -> None:
     assert store.push_certificate() == store.push_certificate("T1") == newer
     with pytest.raises(NotConfigured):
         store.push_certificate("T3")
+
+
+# --- repetitions ---
+
+
+def silent_phone(store: Store) -> Device:
+    """A device that was pushed to for a command, has not come, and is to be pushed to again in an hour."""
+    phone = Device(store).enrolls()
+    phone.queue("c1")
+    repeat(store, phone)
+    return phone
+
+
+def repeat(store: Store, phone: Device) -> int:
+    """Make the push that is due; returns how many pushes the device has not answered before it."""
+    (due,), _ = store.due_pushes(at=phone.clock.now, limit=9)
+    at = phone.clock.move(1)
+    store.record_push(due, PushOutcome(at, True, f"id {at:%H}", again_at=at + HOUR))
+    return due.target.silent
+
+
+def due_in_an_hour(store: Store, phone: Device) -> list[DuePush]:
+    assert store.due_pushes(at=phone.clock.now, limit=9)[0] == []
+    return store.due_pushes(at=phone.clock.move(3600), limit=9)[0]
+
+
+def test_silent_device_is_pushed_to_again(store: Store) -> None:
+    phone = silent_phone(store)
+    for silent in (1, 2, 3):
+        assert [one.target.silent for one in due_in_an_hour(store, phone)] == [silent]
+        assert repeat(store, phone) == silent
+    pushed = [one for one in phone.record("c1").timeline if one.name == "pushed"]
+    assert [one.detail for one in pushed] == ["id 08", "id 09", "id 10", "id 11"]
+    assert phone.record("c1").sent_at == pushed[0].at
+
+
+def test_device_that_came_is_not_pushed_to_again(store: Store) -> None:
+    phone = silent_phone(store)
+    phone.run("NotNow")
+    assert due_in_an_hour(store, phone) == []
+    assert store.push_target(phone.id).due_at is None
+
+
+def test_nothing_is_pushed_again_when_nothing_waits_any_more(store: Store) -> None:
+    phone = silent_phone(store)
+    store.clear(phone.id, at=NOW)
+    assert due_in_an_hour(store, phone) == []
+    assert store.due_pushes(at=phone.clock.move(10**6), limit=9) == ([], None)
+
+
+def test_next_command_is_pushed_for_at_once_and_counting_begins_anew_when_the_device_came(
+    store: Store,
+) -> None:
+    phone = silent_phone(store)
+    phone.queue("c2")
+    assert repeat(store, phone) == 1
+    phone.says("Idle")
+    phone.queue("c3")
+    assert repeat(store, phone) == 0
+
+
+def test_push_for_nothing_that_waits_is_not_repeated(store: Store) -> None:
+    phone = Device(store).enrolls()
+    store.schedule_push(phone.id, at=phone.clock.now)
+    repeat(store, phone)
+    assert due_in_an_hour(store, phone) == []
+
+
+def test_needless_repetitions_do_not_take_the_place_of_pushes(store: Store) -> None:
+    phones = []
+    for number in range(4):
+        phone = Device(store, f"UDID-{number}").enrolls()
+        phone.queue("c1")
+        (due,), _ = store.due_pushes(at=phone.clock.now, limit=1)
+        store.record_push(due, PushOutcome(phone.clock.now, True, "id", again_at=NOW + HOUR))
+        phones.append(phone)
+    for phone in phones[:3]:
+        store.clear(phone.id, at=NOW)
+    found, _ = store.due_pushes(at=NOW + HOUR, limit=1)
+    assert [one.target.enrollment_id for one in found] == ["UDID-3"]

@@ -14,6 +14,7 @@ from micromdm_py.storage.lmdb.tables import (
     CONTACT,
     KINDS,
     NO_FINGERPRINT,
+    QUEUE,
     Contact,
     id_key,
     ms,
@@ -66,6 +67,10 @@ class SeenTimes:
                 self._timer = threading.Timer(SEEN_FLUSH_S, self._due)
                 self._timer.daemon = True
                 self._timer.start()
+
+    def noted(self, number: int) -> int:
+        """When an enrollment was seen, as far as that is not written yet: milliseconds, or 0."""
+        return self._times.get(number, 0)
 
     def close(self) -> None:
         """Write what is left."""
@@ -180,6 +185,14 @@ class Part:
                 found.append(unu64(key[-8:]))
             more = cursor.next()
         return found
+
+    def _head(self, txn: Txn, number: int, letter: bytes = b"") -> tuple[bytes, int, int] | None:
+        """First open command (of a letter) of a queue: (letter, order, sequence); see `lmdb.queue`."""
+        prefix = u64(number) + QUEUE + letter
+        cursor = txn.cursor(self._t.own)
+        if cursor.set_range(prefix) and (key := cursor.key()).startswith(prefix):
+            return key[9:10], unu64(key[10:]), unu64(cursor.value())
+        return None
 
     # --- binding ---
 

@@ -6,6 +6,7 @@ dead), so that queueing a command to a device that is about to be pushed reads e
 
 import base64
 import json
+from dataclasses import replace
 from datetime import datetime
 
 from micromdm_py.errors import NotConfigured, NotFound
@@ -24,6 +25,7 @@ from micromdm_py.storage.lmdb.tables import (
     unu64,
 )
 from micromdm_py.storage.records import DuePush, PushCertificate, PushOutcome, PushTarget
+from micromdm_py.storage.timeline import PUSHED
 
 __all__ = [
     "PushPart",
@@ -131,7 +133,9 @@ class PushPart(Part):
         """See `storage.base.PushBook`."""
         target = self.push_target(api_id)
         with self._env.read() as txn:
-            return DuePush(target, self._env.number(txn, b"sequence"))
+            number = self._number(txn, target.enrollment_id) or 0
+            seen = self._seen_since(txn, number, target.last)
+            return DuePush(replace(target, silent=0) if seen else target, self._env.number(txn, b"sequence"))
 
     def schedule_push(self, api_id: str, *, at: datetime) -> None:
         """See `storage.base.PushBook`."""
@@ -148,6 +152,7 @@ class PushPart(Part):
     def due_pushes(self, *, at: datetime, limit: int) -> tuple[list[DuePush], datetime | None]:
         """See `storage.base.PushBook`."""
         found: list[DuePush] = []
+        needless: list[int] = []
         later = None
         with self._env.read() as txn:
             newest = self._env.number(txn, b"sequence")
@@ -160,9 +165,27 @@ class PushPart(Part):
                     break
                 row = txn.get(u64(number), db=self._t.push)
                 if row is not None:
-                    found.append(DuePush(_target(str(self._facts(txn, number)["id"]), row), newest))
+                    target = _target(str(self._facts(txn, number)["id"]), row)
+                    seen = self._seen_since(txn, number, target.last)
+                    if _is_repetition(row) and (seen or self._head(txn, number) is None):
+                        needless.append(number)
+                    else:
+                        found.append(DuePush(replace(target, silent=0) if seen else target, newest))
                 more = cursor.next()
+        if needless:
+            self._env.write(lambda txn: self._drop_repetitions(txn, needless))
         return found, later
+
+    def _seen_since(self, txn: Txn, number: int, last: PushOutcome | None) -> bool:
+        """Whether the device has been here since a push."""
+        seen_ms = max(self._contact(txn, number).seen_ms, self._seen.noted(number))
+        return last is None or seen_ms > ms(last.at)
+
+    def _drop_repetitions(self, txn: Txn, numbers: list[int]) -> None:
+        for number in numbers:
+            row = txn.get(u64(number), db=self._t.push)
+            if row is not None and _is_repetition(row):
+                _schedule(self._t, txn, number, row, 0)
 
     def record_push(self, due: DuePush, outcome: PushOutcome) -> None:
         """See `storage.base.PushBook`."""
@@ -180,9 +203,12 @@ class PushPart(Part):
             push["tries"] = 0 if outcome.accepted else _int(push, "tries") + 1
             sent = self._mark_pushed(txn, number, _int(push, "sent"), due.sequence, outcome)
             if outcome.accepted:
-                push["sent"] = sent
+                push["sent"], push["silent"] = sent, due.target.silent + 1
+                if due.target.silent:
+                    self._mark_repeated(txn, number, outcome)
+            next_ms = self._next_push(txn, number, push, due, outcome)
             fresh = row[:8] + json.dumps(push, separators=(",", ":")).encode()
-            _schedule(self._t, txn, number, fresh, self._next_push(txn, number, push, due, outcome))
+            _schedule(self._t, txn, number, fresh, next_ms)
 
         self._env.write(operation)
 
@@ -192,7 +218,20 @@ class PushPart(Part):
             return NEVER
         if push["token"] != due.target.token_hex or self._queued_since(txn, number, due.sequence):
             return ms(outcome.at)
-        return ms(outcome.retry_at) if outcome.retry_at else 0
+        push["again_ms"] = 0
+        if outcome.again_at and self._head(txn, number) is not None:
+            push["again_ms"] = ms(outcome.again_at)
+        return ms(outcome.retry_at) if outcome.retry_at else _int(push, "again_ms")
+
+    def _mark_repeated(self, txn: Txn, number: int, outcome: PushOutcome) -> None:
+        """Note a push that was repeated with the command that the device would get first."""
+        head = self._head(txn, number)
+        key = command_key(number, head[2] if head else 0)
+        row = txn.get(key, db=self._t.own)
+        if row is not None:
+            command = Command.decode(row)
+            command.note(PUSHED, ms(outcome.at), outcome.apns_id)
+            txn.put(key, command.encode(), db=self._t.own)
 
     def _queued_since(self, txn: Txn, number: int, sequence: int) -> bool:
         cursor = txn.cursor(self._t.own)
@@ -264,7 +303,12 @@ def _target(enrollment_id: str, row: bytes) -> PushTarget:
         _int(push, "tries"),
         maybe_ms(0 if unu64(row) == NEVER else unu64(row)),
         _last(push.get("last")),
+        _int(push, "silent"),
     )
+
+
+def _is_repetition(row: bytes) -> bool:
+    return bool(unu64(row)) and unu64(row) == _int(json.loads(row[8:]), "again_ms")
 
 
 def _last(kept: object) -> PushOutcome | None:

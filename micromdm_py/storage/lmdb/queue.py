@@ -149,14 +149,6 @@ class QueuePart(FactPart):
         self._commands.index(txn, number, sequence, command, 0)
         self._commands.put(txn, number, sequence, command)
 
-    def _head(self, txn: Txn, number: int, letter: bytes = b"") -> tuple[bytes, int, int] | None:
-        """First open command (of a letter): (letter, order, sequence)."""
-        prefix = u64(number) + QUEUE + letter
-        cursor = txn.cursor(self._t.own)
-        if cursor.set_range(prefix) and (key := cursor.key()).startswith(prefix):
-            return key[9:10], unu64(key[10:]), unu64(cursor.value())
-        return None
-
     def _open(self, txn: Txn, number: int) -> list[tuple[int, int]]:
         """All open commands as (sequence, order), as they are offered."""
         prefix = u64(number) + QUEUE

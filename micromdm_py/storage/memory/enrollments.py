@@ -108,8 +108,14 @@ class EnrollmentPart(QueuePart):
             channel.checked_out = False
             channel.record = record
             old = channel.push or Push("", "", "")
-            channel.push = Push(
-                message.token.hex(), message.push_magic, message.topic, old.due_at, last=old.last
+            channel.push = replace(
+                old,
+                token_hex=message.token.hex(),
+                push_magic=message.push_magic,
+                topic=message.topic,
+                dead_at=None,
+                dead_reason="",
+                attempts=0,
             )
             if channel.open_commands:
                 channel.push.due_at = at

@@ -1,11 +1,12 @@
 """Push data, scheduled pushes and push certificates, in dicts."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from micromdm_py.errors import NotConfigured, NotFound
 from micromdm_py.storage.memory.state import Channel, Part, Push
 from micromdm_py.storage.records import DuePush, PushCertificate, PushOutcome, PushTarget
-from micromdm_py.storage.timeline import push_entry
+from micromdm_py.storage.timeline import PUSHED, push_entry
 
 __all__ = ["PushPart", "schedule"]
 
@@ -39,7 +40,8 @@ class PushPart(Part):
     def due_push(self, api_id: str) -> DuePush:
         """See `storage.base.PushBook`."""
         with self._s.lock:
-            return DuePush(self.push_target(api_id), self._s.sequence)
+            channel, push = self._pushed(api_id)
+            return DuePush(_silent_target(channel, push), self._s.sequence)
 
     def schedule_push(self, api_id: str, *, at: datetime) -> None:
         """See `storage.base.PushBook`."""
@@ -51,14 +53,19 @@ class PushPart(Part):
         """See `storage.base.PushBook`."""
         with self._s.lock:
             planned = [
-                (one.push.due_at, one.push.target(name))
-                for name, one in self._s.channels.items()
+                (one.push.due_at, one, one.push)
+                for one in self._s.channels.values()
                 if one.push is not None and one.push.due_at is not None
             ]
-            planned.sort(key=lambda plan: plan[0])
-            due = [plan for plan in planned if plan[0] <= at][:limit]
-            later = planned[len(due)][0] if len(planned) > len(due) else None
-            return [DuePush(target, self._s.sequence) for _, target in due], later
+            found: list[DuePush] = []
+            for due_at, channel, push in sorted(planned, key=lambda plan: plan[0]):
+                if due_at > at or len(found) >= limit:
+                    return found, due_at
+                if due_at == push.again_at and (_seen_since(channel, push) or not channel.open_commands):
+                    push.due_at = None
+                else:
+                    found.append(DuePush(_silent_target(channel, push), self._s.sequence))
+            return found, None
 
     def record_push(self, due: DuePush, outcome: PushOutcome) -> None:
         """See `storage.base.PushBook`."""
@@ -73,12 +80,17 @@ class PushPart(Part):
             push.last = PushOutcome(outcome.at, outcome.accepted, outcome.apns_id, outcome.reason)
             push.attempts = 0 if outcome.accepted else push.attempts + 1
             _mark_pushed(channel, due.sequence, outcome)
+            if outcome.accepted:
+                push.silent = due.target.silent + 1
+                if due.target.silent and channel.line:
+                    channel.line[0].note(PUSHED, outcome.at, outcome.apns_id)
             if push.dead_at is not None:
                 push.due_at = None
             elif not same_token or any(sequence > due.sequence for sequence in channel.commands):
                 push.due_at = outcome.at
             else:
-                push.due_at = outcome.retry_at
+                push.again_at = outcome.again_at if channel.open_commands else None
+                push.due_at = outcome.retry_at or push.again_at
 
     def store_push_certificate(self, certificate: PushCertificate) -> None:
         """See `storage.base.PushBook`."""
@@ -93,6 +105,18 @@ class PushPart(Part):
             if found is None:
                 raise NotConfigured("no push certificate is stored")
             return found
+
+
+def _seen_since(channel: Channel, push: Push) -> bool:
+    """Whether the device has been here since the last push."""
+    seen = channel.record.last_seen_at
+    return push.last is None or (seen is not None and seen > push.last.at)
+
+
+def _silent_target(channel: Channel, push: Push) -> PushTarget:
+    """The push data for a push to be made now."""
+    target = push.target(channel.record.enrollment_id)
+    return replace(target, silent=0) if _seen_since(channel, push) else target
 
 
 def _mark_pushed(channel: Channel, upto: int, outcome: PushOutcome) -> None:

@@ -111,6 +111,8 @@ class Push:
     dead_reason: str = ""
     attempts: int = 0
     last: PushOutcome | None = None
+    silent: int = 0
+    again_at: datetime | None = None
 
     def target(self, enrollment_id: str) -> PushTarget:
         """The push data as services see it."""
@@ -124,6 +126,7 @@ class Push:
             self.attempts,
             None if self.dead_at else self.due_at,
             self.last,
+            self.silent,
         )
 
 
