@@ -72,7 +72,8 @@ def test_no_heading_for_a_flag_that_does_not_exist() -> None:
 
 def routes() -> list[str]:
     """The paths that the application is made of, without converters."""
-    trees = [ast.parse(path.read_text()) for path in sorted((ROOT / "micromdm_py/http").rglob("*.py"))]
+    modules = set((ROOT / "micromdm_py/http").rglob("*.py")) - {ROOT / "micromdm_py/http/routes.py"}
+    trees = [ast.parse(path.read_text()) for path in sorted(modules)]
     calls = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
     added = [c for c in calls if isinstance(c.func, ast.Attribute) and c.func.attr.startswith("add_")]
     paths = [c.args[0] for c in added if isinstance(c.func, ast.Attribute) and c.func.attr == "add_route"]

@@ -46,6 +46,7 @@ from micromdm_py.http.devices import (
     UnblockResource,
     WhyResource,
 )
+from micromdm_py.http.docs import ApiDescription, DocsResource, OpenApiResource
 from micromdm_py.http.enroll import EnrollResource, OtaResource
 from micromdm_py.http.errors import register_errors
 from micromdm_py.http.events import (
@@ -177,6 +178,9 @@ def create_app(services: Services, rule: AppRule, log: RequestLog) -> App:
     add_family(app, services.family, rule.max_body_bytes)
     if rule.pages:
         _pages(app, services)
+    api = ApiDescription(router.resources, rule.build["version"])
+    app.add_route("/openapi.json", OpenApiResource(api))
+    app.add_route("/docs", DocsResource(api))
     return app
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import falcon
 
 from micromdm_py.http.auth import caller_of
+from micromdm_py.http.describe import TIME, describe, note
 from micromdm_py.http.permissions import READING, permission_of
 from micromdm_py.http.reply import query_number, query_value, reply
 from micromdm_py.http.request import path_of, request_id_of
@@ -73,6 +74,18 @@ class AuditResource:
         """Read from `log`."""
         self._log = log
 
+    @describe(
+        gives={
+            "entries": [
+                {
+                    "at": TIME,
+                    **dict.fromkeys(("who", "action", "target", "detail", "request", "request_id"), str),
+                }
+            ],
+            "next": note(str, "cursor of the next page, if there is one"),
+        },
+        query={"limit": note(int, "100; at most 1000"), "cursor": str, "who": str},
+    )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """List entries, newest first."""
         limit = query_number(req, "limit", 1, MAX_LIMIT, default=100)

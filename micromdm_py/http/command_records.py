@@ -5,6 +5,7 @@ from functools import partial
 import falcon
 
 from micromdm_py.http.auth import caller_of
+from micromdm_py.http.describe import TIME, describe, note, nothing_here
 from micromdm_py.http.reply import query_number, query_value, reply
 from micromdm_py.service.command_records import CommandRecords, parse_filter
 
@@ -20,6 +21,21 @@ def may_read_secrets(req: falcon.Request) -> bool:
     return caller_of(req).may(SECRETS)
 
 
+RECORD = note(
+    {"id": str, "uuid": str, "status": str, "request_type": str, "udid": str, "created_at": TIME},
+    "With everything else of the record, see the manual, Life of a command.",
+)
+FILTER = {
+    **dict.fromkeys(
+        ("status", "request_type", "from", "group"), note(str, "one, or several divided by commas")
+    ),
+    "since": TIME,
+    "until": TIME,
+    "limit": note(int, "100; at most 1000"),
+    "cursor": note(str, "next of the page before"),
+}
+
+
 class CommandResource:
     """One command: GET shows it, DELETE cancels it."""
 
@@ -29,14 +45,17 @@ class CommandResource:
         """Ask `records`."""
         self._records = records
 
+    @describe(gives={"record": RECORD}, answers={404: "Enrollment or command is unknown."})
     def on_get(self, req: falcon.Request, resp: falcon.Response, udid: str, command: str) -> None:
         """The record with timeline and bodies."""
         reply(resp, self._records.one(udid, command, secrets=may_read_secrets(req)))
 
+    @describe(gives={}, answers={404: "Enrollment or command is unknown.", 409: "It is in a final state."})
     def on_delete(self, req: falcon.Request, resp: falcon.Response, udid: str, command: str) -> None:
         """Withdraw it."""
         reply(resp, self._records.cancel(udid, command))
 
+    @nothing_here
     def on_any(self, req: falcon.Request, resp: falcon.Response, udid: str, command: str) -> None:
         """An id with a slash is none that could be queued to: as callers know it, there is nothing here."""
         raise falcon.HTTPNotFound
@@ -51,6 +70,11 @@ class DeviceCommandsResource:
         """Ask `records`."""
         self._records = records
 
+    @describe(
+        gives={"items": [RECORD], "next": note(str, "cursor of the next page, if there is one")},
+        query=FILTER,
+        answers={404: "The enrollment is unknown."},
+    )
     def on_get(self, req: falcon.Request, resp: falcon.Response, udid: str) -> None:
         """Records of an enrollment, newest first."""
         limit = query_number(req, "limit", 1, MAX_LIMIT, default=DEFAULT_LIMIT)

@@ -5,7 +5,8 @@ import falcon
 from micromdm_py.http.audit import audit_note
 from micromdm_py.http.auth import caller_of
 from micromdm_py.http.body import read_body
-from micromdm_py.http.command_records import may_read_secrets
+from micromdm_py.http.command_records import RECORD, may_read_secrets
+from micromdm_py.http.describe import ANY, BASE64, TIME, Content, describe, needed, note, nothing_here
 from micromdm_py.http.reply import flag, query_number, query_value, reply
 from micromdm_py.protocol.commands import OPTIONS
 from micromdm_py.service.access import CREATE
@@ -36,6 +37,19 @@ def seconds_to_wait(req: falcon.Request) -> int:
     return query_number(req, "wait", 0, MAX_WAIT_S, default=0)
 
 
+QUEUED = {"payload": {"command_uuid": str, "command": ANY}, "record": note(RECORD, "with wait")}
+HOW = {
+    "wait": note(int, "seconds to wait for the device's answer, at most 60"),
+    "supersede": note(bool, "replace what is still open of the same group"),
+    "group": note(str, "a label; without it the request type"),
+    "ttl": note(int, "seconds, after which the command is withdrawn"),
+    "expires_at": TIME,
+    "from": note(str, "what caused it"),
+}
+ONCE = {"Idempotency-Key": note(str, "the same key within 24 hours gets the first answer and queues nothing")}
+NOT_YET = "With wait: the time is over and the device has not answered."
+
+
 class _Queueing:
     needs_api_key = True
 
@@ -55,6 +69,17 @@ class _Queueing:
 class CommandsResource(_Queueing):
     """POST /v1/commands: a command given as JSON."""
 
+    @describe(
+        takes=note(
+            {"udid": needed(str), "request_type": needed(str), "command_uuid": str},
+            "With the fields of the command at the same level, in snake case. Data is base64.",
+        ),
+        gives=Content("application/json", QUEUED, "Queued; with wait: answered."),
+        status=201,
+        query={"strict": note(bool, "refuse what breaks Apple's schema"), **HOW},
+        headers=ONCE,
+        answers={202: NOT_YET},
+    )
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Queue one command."""
         body = read_body(req, self._max)
@@ -64,6 +89,7 @@ class CommandsResource(_Queueing):
         )
         self._answer(req, resp, receipt, wait_s)
 
+    @nothing_here
     def on_delete(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Clearing needs a UDID in the path; without one there is nothing here, as callers know it."""
         raise falcon.HTTPNotFound
@@ -72,6 +98,15 @@ class CommandsResource(_Queueing):
 class EnrollmentCommandsResource(_Queueing):
     """/v1/commands/{udid}: a raw command, and what waits for an enrollment."""
 
+    @describe(
+        takes=Content("application/xml", text="A property list with CommandUUID and Command."),
+        gives=Content("application/json", QUEUED, "Queued; with wait: answered."),
+        status=201,
+        query=HOW,
+        headers=ONCE,
+        answers={202: NOT_YET},
+        about="The device gets exactly these bytes.",
+    )
     def on_post(self, req: falcon.Request, resp: falcon.Response, udid: str) -> None:
         """Queue a property list as it is."""
         body = read_body(req, self._max)
@@ -81,10 +116,12 @@ class EnrollmentCommandsResource(_Queueing):
 
     on_put = on_post
 
+    @describe(gives={"commands": [{"uuid": str, "payload": BASE64}]})
     def on_get(self, req: falcon.Request, resp: falcon.Response, udid: str) -> None:
         """Show what waits."""
         reply(resp, self._commands.waiting(udid))
 
+    @describe(gives={})
     def on_delete(self, req: falcon.Request, resp: falcon.Response, udid: str) -> None:
         """Cancel what waits; a body, which some clients send, is read and ignored."""
         read_body(req, self._max)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import falcon
 
 from micromdm_py.http.body import read_body
+from micromdm_py.http.describe import ANY, BASE64, TIME, describe, needed, note
 from micromdm_py.http.reply import flag, query_value, reply
 from micromdm_py.service.dep.proxy import DepProxy
 from micromdm_py.service.dep.rules import DepRules
@@ -24,6 +25,21 @@ __all__ = [
 ]
 
 MAX_BODY_BYTES = 1 << 20
+
+NAME = {"name": note(str, "the token; without it default")}
+APPLE = {
+    502: "Apple refused; the text has its code and what to do.",
+    503: "There is no token, or Apple is down.",
+}
+TOKEN = {
+    **dict.fromkeys(("consumer_key", "consumer_secret", "access_token", "access_secret"), str),
+    "access_token_expiry": TIME,
+}
+PROFILE = note(
+    {"profile_name": str, "url": str, "devices": [str], "is_supervised": bool, "skip_setup_items": [str]},
+    "With the other fields of Apple's profile.",
+)
+RULE = {"filter": note(str, "always *"), "profile_uuid": str}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +64,26 @@ class _Resource:
 class DepTokensResource(_Resource):
     """GET lists, PUT stores, DELETE removes."""
 
+    @describe(
+        gives={"dep_tokens": [TOKEN], "public_key": note(BASE64, "certificate for Apple's portal, DER")},
+        query=NAME,
+    )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Show the tokens and the certificate for Apple's portal."""
         reply(resp, self._dep.tokens.show(_name(req)))
 
+    @describe(
+        takes={"p7m_content": needed(BASE64, "the token file")},
+        gives={},
+        query={**NAME, "force": note(bool, "replace a token of another server")},
+        answers={409: "The name belongs to another server."},
+    )
     def on_put(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Store a token file."""
         body = read_body(req, MAX_BODY_BYTES)
         reply(resp, self._dep.tokens.store(body, _name(req), force=flag(req, "force")))
 
+    @describe(gives={}, query=NAME, answers={404: "There is none of this name."})
     def on_delete(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Forget a token."""
         reply(resp, self._dep.tokens.remove(_name(req)))
@@ -65,14 +92,17 @@ class DepTokensResource(_Resource):
 class DepProfilesResource(_Resource):
     """PUT defines, POST fetches, DELETE takes a profile away from devices."""
 
+    @describe(takes=PROFILE, gives={"profile_uuid": str, "devices": {str: str}}, query=NAME, answers=APPLE)
     def on_put(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Define a profile."""
         reply(resp, self._dep.proxy.define_profile(read_body(req, MAX_BODY_BYTES), _name(req)))
 
+    @describe(takes={"uuid": needed(str)}, gives=PROFILE, query=NAME, answers=APPLE)
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Fetch a profile."""
         reply(resp, self._dep.proxy.fetch_profile(read_body(req, MAX_BODY_BYTES), _name(req)))
 
+    @describe(takes={"serials": needed([str])}, gives={"serials": {str: str}}, query=NAME, answers=APPLE)
     def on_delete(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Take the profile away from devices."""
         reply(resp, self._dep.proxy.remove_profile(read_body(req, MAX_BODY_BYTES), _name(req)))
@@ -81,6 +111,12 @@ class DepProfilesResource(_Resource):
 class DepAssignResource(_Resource):
     """POST /v1/dep/assign."""
 
+    @describe(
+        takes={"id": needed(str, "the profile's uuid"), "serials": needed([str])},
+        gives={"profile_uuid": str, "devices": {str: str}},
+        query=NAME,
+        answers=APPLE,
+    )
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Give a profile to devices."""
         reply(resp, self._dep.proxy.assign_profile(read_body(req, MAX_BODY_BYTES), _name(req)))
@@ -89,6 +125,9 @@ class DepAssignResource(_Resource):
 class DepDevicesResource(_Resource):
     """POST /v1/dep/devices."""
 
+    @describe(
+        takes={"serials": needed([str])}, gives={"devices": {str: {str: ANY}}}, query=NAME, answers=APPLE
+    )
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Ask Apple for details of devices."""
         reply(resp, self._dep.proxy.devices(read_body(req, MAX_BODY_BYTES), _name(req)))
@@ -97,6 +136,7 @@ class DepDevicesResource(_Resource):
 class DepDeviceResource(_Resource):
     """GET /v1/dep/devices/{serial}."""
 
+    @describe(gives={str: ANY}, answers={404: "No token knows this device."})
     def on_get(self, _req: falcon.Request, resp: falcon.Response, serial: str) -> None:
         """Tell what is known of a device and which profile it shall have."""
         reply(resp, self._dep.rules.explain(serial))
@@ -105,6 +145,7 @@ class DepDeviceResource(_Resource):
 class DepAccountResource(_Resource):
     """GET /v1/dep/account."""
 
+    @describe(gives={str: ANY}, query=NAME, answers=APPLE)
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Ask Apple for the organization."""
         reply(resp, self._dep.proxy.account(_name(req)))
@@ -113,6 +154,7 @@ class DepAccountResource(_Resource):
 class DepSyncResource(_Resource):
     """POST /v1/dep/syncnow."""
 
+    @describe(query=NAME)
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Ask for a sync; the answer is empty, as MicroMDM has it."""
         self._dep.rules.sync_now(_name(req))
@@ -121,14 +163,17 @@ class DepSyncResource(_Resource):
 class DepRulesResource(_Resource):
     """/v1/dep/autoassigners: GET lists, POST sets, DELETE removes."""
 
+    @describe(gives={"autoassigners": [RULE]}, query=NAME)
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Show the rule."""
         reply(resp, self._dep.rules.show(_name(req)))
 
+    @describe(takes=RULE, gives={}, query=NAME)
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Set the rule."""
         reply(resp, self._dep.rules.store(read_body(req, MAX_BODY_BYTES), _name(req)))
 
+    @describe(takes={"filter": needed(str)}, gives={}, query=NAME)
     def on_delete(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Remove the rule."""
         reply(resp, self._dep.rules.remove(read_body(req, MAX_BODY_BYTES), _name(req)))
@@ -137,6 +182,7 @@ class DepRulesResource(_Resource):
 class DepStatusResource(_Resource):
     """GET /v1/dep/status."""
 
+    @describe(gives={str: ANY})
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         """Tell how each token stands."""
         reply(resp, self._dep.rules.status())

@@ -12,6 +12,7 @@ import falcon
 from micromdm_py.errors import SignatureInvalid
 from micromdm_py.http.body import read_body
 from micromdm_py.http.client_certificate import ClientCertificates
+from micromdm_py.http.describe import Content, describe
 from micromdm_py.protocol.certificates import Certificate
 from micromdm_py.protocol.signature import verify_detached
 
@@ -37,6 +38,15 @@ class DeviceResource:
         self._handle, self._certificates, self._max = handle, certificates, max_body_bytes
         self._skew = skew
 
+    @describe(
+        takes=Content("application/xml", text="A check-in message or a report, signed (Mdm-Signature)."),
+        gives=Content("application/xml", text="What the message asks for, or nothing."),
+        answers={
+            401: "The device is blocked and shall drop its enrollment (connect only).",
+            410: "UserAuthenticate.",
+            500: "Refused, for whatever reason; without a body, as all refusals here.",
+        },
+    )
     def on_put(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Take one message of a device."""
         body = read_body(req, self._max)

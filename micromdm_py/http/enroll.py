@@ -2,6 +2,7 @@
 
 import falcon
 
+from micromdm_py.http.describe import Content, describe
 from micromdm_py.service.enroll import Enroll
 
 __all__ = ["EnrollResource", "OtaResource"]
@@ -16,6 +17,7 @@ class EnrollResource:
         """Hand out what `enroll` makes."""
         self._enroll = enroll
 
+    @describe(gives=Content(PROFILE_TYPE))
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Hand out a fresh profile."""
         resp.data = self._enroll.profile()
@@ -29,6 +31,7 @@ class OtaResource:
         """Hand out what `enroll` makes."""
         self._enroll = enroll
 
+    @describe(gives=Content(PROFILE_TYPE))
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Hand out the payload."""
         resp.data = self._enroll.ota()

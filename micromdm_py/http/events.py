@@ -2,6 +2,7 @@
 
 import falcon
 
+from micromdm_py.http.describe import ANY, BASE64, TIME, describe, note
 from micromdm_py.http.reply import query_number, reply
 from micromdm_py.protocol.jsonreply import base64_text, json_reply, rfc3339
 from micromdm_py.service.feed import Feed
@@ -21,6 +22,8 @@ __all__ = [
 MAX_LIMIT = 1000
 NEWEST_CURSOR = 2**63 - 1
 
+LIMIT = note(int, "100; at most 1000")
+
 
 class EventsResource:
     """GET /v1/events: the feed."""
@@ -31,6 +34,14 @@ class EventsResource:
         """Read from `feed`."""
         self._feed = feed
 
+    @describe(
+        gives={"events": [ANY], "next": note(str, "what to ask for after")},
+        query={
+            "after": note(int, "next of the last answer; without it from the oldest event that is kept"),
+            "limit": LIMIT,
+            "wait": note(int, "seconds to wait for the next event, at most 60"),
+        },
+    )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Events behind `after`, at most `limit`; with `wait` seconds for the next one."""
         after = query_number(req, "after", 0, NEWEST_CURSOR, default=0)
@@ -48,6 +59,23 @@ class WebhooksResource:
         """Ask `webhooks`."""
         self._webhooks = webhooks
 
+    @describe(
+        gives={
+            "webhooks": [
+                {
+                    "id": str,
+                    "url": str,
+                    "cursor": str,
+                    "lag": int,
+                    "held": int,
+                    "dead_letters": int,
+                    "last_success_at": TIME,
+                    "last_error_at": TIME,
+                    "last_error": str,
+                }
+            ]
+        }
+    )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """How delivery to each receiver stands."""
         reply(resp, self._webhooks.list())
@@ -62,6 +90,7 @@ class WebhookTestResource:
         """Work with `webhooks`."""
         self._webhooks = webhooks
 
+    @describe(gives={"event_id": str, "cursor": str}, status=202, answers={503: "There is no receiver."})
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Send a test event to every receiver."""
         reply(resp, self._webhooks.test(), 202)
@@ -76,6 +105,12 @@ class ReplayResource:
         """Work with `webhooks`."""
         self._webhooks = webhooks
 
+    @describe(
+        gives={"from": str, "events": int},
+        status=202,
+        query={"after": note(int, "the cursor")},
+        answers={404: "The receiver is unknown."},
+    )
     def on_post(self, req: falcon.Request, resp: falcon.Response, id: str) -> None:
         """Send everything after a cursor again."""
         after = query_number(req, "after", 0, NEWEST_CURSOR, default=0)
@@ -91,6 +126,9 @@ class DeadLettersResource:
         """Ask `webhooks`."""
         self._webhooks = webhooks
 
+    @describe(
+        gives={"dead_letters": [ANY]}, query={"limit": LIMIT}, answers={404: "The receiver is unknown."}
+    )
     def on_get(self, req: falcon.Request, resp: falcon.Response, id: str) -> None:
         """Events that were given up, oldest first."""
         limit = query_number(req, "limit", 1, MAX_LIMIT, default=100)
@@ -106,6 +144,7 @@ class QuarantineResource:
         """Read from `quarantine`."""
         self._quarantine = quarantine
 
+    @describe(gives={"reports": [{"at": TIME, "fingerprint": str, "body": BASE64}]}, query={"limit": LIMIT})
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """List them, newest first."""
         found = self._quarantine.quarantined(query_number(req, "limit", 1, MAX_LIMIT, default=100))

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import falcon
 
 from micromdm_py.http.body import read_body
-from micromdm_py.http.command_records import DEFAULT_LIMIT, MAX_LIMIT, may_read_secrets
+from micromdm_py.http.command_records import DEFAULT_LIMIT, FILTER, MAX_LIMIT, may_read_secrets
 from micromdm_py.http.commands import options, permit
+from micromdm_py.http.describe import ANY, describe, needed, note
 from micromdm_py.http.reply import query_number, query_value, reply
 from micromdm_py.service.command_records import parse_filter
 from micromdm_py.service.family import Family
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
 __all__ = ["add_family"]
 
 MAX_PAGE = 1_000_000
+
+ANSWER = {"status": bool, "data": ANY}
+PAGE = {"status": bool, "data": {"items": [ANY], "next": str}}
+CREATION = {
+    "command": needed({"RequestType": needed(str)}, "keys as in the property list"),
+    "targetIds": note([str], "where the path names no target"),
+}
+ERRORS = {404: "Organization, target or command is unknown."}
 
 
 class _Resource:
@@ -41,6 +50,7 @@ class _Resource:
 class FamilyTypeResource(_Resource):
     """…/commands/{targetType}."""
 
+    @describe(takes=CREATION, gives=ANSWER, answers=ERRORS)
     def on_post(self, req: falcon.Request, resp: falcon.Response, **path: str) -> None:
         """Queue a command for several targets."""
         self._create(req, resp, path)
@@ -49,12 +59,14 @@ class FamilyTypeResource(_Resource):
 class FamilyTargetResource(_Resource):
     """…/commands/{targetType}/{targetId}."""
 
+    @describe(gives=PAGE, query=FILTER, answers=ERRORS)
     def on_get(self, req: falcon.Request, resp: falcon.Response, **path: str) -> None:
         """List the commands of a target, newest first."""
         limit = query_number(req, "limit", 1, MAX_LIMIT, default=DEFAULT_LIMIT)
         wanted = parse_filter(partial(query_value, req), limit)
         reply(resp, self._family.page(path, wanted, secrets=may_read_secrets(req)))
 
+    @describe(takes=CREATION, gives=ANSWER, answers=ERRORS)
     def on_post(self, req: falcon.Request, resp: falcon.Response, **path: str) -> None:
         """Queue a command."""
         self._create(req, resp, path)
@@ -63,6 +75,7 @@ class FamilyTargetResource(_Resource):
 class FamilyGroupsResource(_Resource):
     """…/commands/{targetType}/{targetId}/grouped."""
 
+    @describe(gives=ANSWER, query={"groupName": str, "types": str, "limit": int, "page": int}, answers=ERRORS)
     def on_get(self, req: falcon.Request, resp: falcon.Response, **path: str) -> None:
         """Count the commands of a target by group."""
         names = {"group": "groupName", "request_type": "types"}
@@ -78,6 +91,7 @@ class FamilyGroupsResource(_Resource):
 class FamilyCommandResource(_Resource):
     """…/commands/{targetType}/{targetId}/{admCommandId}."""
 
+    @describe(gives=ANSWER, answers=ERRORS)
     def on_get(self, req: falcon.Request, resp: falcon.Response, **path: str) -> None:
         """Show a command."""
         reply(resp, self._family.one(path, secrets=may_read_secrets(req)))
@@ -86,6 +100,7 @@ class FamilyCommandResource(_Resource):
 class FamilyCancelResource(_Resource):
     """…/commands/{targetType}/{targetId}/{admCommandId}/cancel."""
 
+    @describe(gives=ANSWER, answers=ERRORS)
     def on_post(self, req: falcon.Request, resp: falcon.Response, **path: str) -> None:
         """Withdraw a command."""
         reply(resp, self._family.cancel(path))

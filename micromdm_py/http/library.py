@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import falcon
 
 from micromdm_py.http.body import read_body
+from micromdm_py.http.describe import BASE64, describe, needed, note
 from micromdm_py.http.reply import flag, reply
 from micromdm_py.service.blueprints import Blueprints
 from micromdm_py.service.profiles import Profiles
@@ -14,6 +15,23 @@ if TYPE_CHECKING:
     from micromdm_py.http.app import App
 
 __all__ = ["add_library"]
+
+PROFILE = {"Identifier": str, "Mobileconfig": BASE64}
+BLUEPRINT = {
+    "uuid": needed(str),
+    "name": needed(str),
+    "install_application_manifest_urls": [str],
+    "profile_ids": [str],
+    "user_uuids": [str],
+    "skip_primary_setup_account_creation": bool,
+    "set_primary_setup_account_as_regular_user": bool,
+    "apply_at": note([str], "Enroll: with the first TokenUpdate of each device"),
+}
+USER = {
+    **dict.fromkeys(("uuid", "udid", "user_id", "user_shortname", "user_longname", "auth_token"), str),
+    "password_hash": BASE64,
+    "hidden": bool,
+}
 
 
 class ProfilesResource:
@@ -25,14 +43,27 @@ class ProfilesResource:
         """Work with `profiles`."""
         self._profiles, self._max = profiles, max_body_bytes
 
+    @describe(
+        takes={"id": note(str, "empty: all")},
+        gives={"profiles": [PROFILE]},
+        answers={404: "It is not there."},
+    )
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """List all profiles, or one."""
         reply(resp, self._profiles.list(read_body(req, self._max)))
 
+    @describe(
+        takes={"profile": needed(PROFILE)},
+        gives={},
+        query={"sign": note(bool, "sign it with the key of the server's certificate authority")},
+    )
     def on_put(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Store a profile; `?sign=true` signs it first."""
         reply(resp, self._profiles.apply(read_body(req, self._max), sign=flag(req, "sign")))
 
+    @describe(
+        takes={"ids": [str]}, gives={}, answers={404: "One is not there.", 409: "A blueprint names one."}
+    )
     def on_delete(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Remove profiles."""
         reply(resp, self._profiles.remove(read_body(req, self._max)))
@@ -47,14 +78,17 @@ class BlueprintsResource:
         """Work with `blueprints`."""
         self._blueprints, self._max = blueprints, max_body_bytes
 
+    @describe(takes={"FilterName": note(str, "empty: all")}, gives={"blueprints": [BLUEPRINT]})
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """List all blueprints, or one."""
         reply(resp, self._blueprints.list(read_body(req, self._max)))
 
+    @describe(takes={"blueprint": needed(BLUEPRINT)}, gives={}, answers={409: "Another one has this name."})
     def on_put(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Store a blueprint."""
         reply(resp, self._blueprints.apply(read_body(req, self._max)))
 
+    @describe(takes={"names": [str]}, gives={}, answers={404: "One is not there."})
     def on_delete(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Remove blueprints."""
         reply(resp, self._blueprints.remove(read_body(req, self._max)))
@@ -69,6 +103,11 @@ class BlueprintApplyResource:
         """Work with `blueprints`."""
         self._blueprints, self._max = blueprints, max_body_bytes
 
+    @describe(
+        takes={"udids": needed([str])},
+        gives={"udids": note({str: [str]}, "uuids of the commands for each")},
+        answers={404: "The blueprint is not there."},
+    )
     def on_post(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """Queue what a blueprint says for some devices."""
         reply(resp, self._blueprints.apply_to(name, read_body(req, self._max)))
@@ -83,14 +122,23 @@ class UsersResource:
         """Work with `users`."""
         self._users, self._max = users, max_body_bytes
 
+    @describe(
+        takes={"filter_udid": [str], "filter_user_id": [str], "page": int, "per_page": int},
+        gives={"users": [USER]},
+    )
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """List users."""
         reply(resp, self._users.list(read_body(req, self._max)))
 
+    @describe(
+        takes={"user": needed({**USER, "password": note(str, "in place of password_hash")})},
+        gives={"user": USER},
+    )
     def on_put(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Make or replace a user."""
         reply(resp, self._users.apply(read_body(req, self._max)))
 
+    @describe(takes={"uuids": [str]}, gives={}, answers={404: "One is not there."})
     def on_delete(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Remove users."""
         reply(resp, self._users.remove(read_body(req, self._max)))

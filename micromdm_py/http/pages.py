@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import falcon
 
+from micromdm_py.http.describe import HTML, describe
 from micromdm_py.http.reply import reply
 from micromdm_py.protocol.jsonreply import json_reply
 
@@ -35,10 +36,13 @@ in the settings.</p>
 </html>
 """
 
+SIX = ("version", "branch", "revision", "go_version", "build_date", "build_user")
+
 
 class HomeResource:
     """A page with a link to the enrollment profile."""
 
+    @describe(gives=HTML)
     def on_any(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Show the page, whatever the method."""
         resp.data, resp.content_type = HOME, "text/html; charset=utf-8"
@@ -51,6 +55,7 @@ class VersionResource:
         """Tell these six texts."""
         self._document = json_reply(build)
 
+    @describe(gives=dict.fromkeys(SIX, str))
     def on_any(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Tell the version, whatever the method."""
         reply(resp, self._document)

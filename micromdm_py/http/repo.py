@@ -6,6 +6,7 @@ from posixpath import splitext
 import falcon
 
 from micromdm_py.errors import NotFound
+from micromdm_py.http.describe import Content, describe
 from micromdm_py.http.partial import part_for
 from micromdm_py.storage.files import Files
 
@@ -30,6 +31,17 @@ class RepositoryResource:
         """Hand out these files."""
         self._files = files
 
+    @describe(
+        gives=Content("application/octet-stream", text="The file; its type goes by its name."),
+        headers={"Range": str, "If-Range": str, "If-None-Match": str, "If-Modified-Since": str},
+        answers={
+            206: "The range.",
+            304: "It has not changed.",
+            404: "There is none, or it may not be read.",
+            412: "A condition does not hold.",
+            416: "The range lies beyond the end.",
+        },
+    )
     def on_get(self, req: falcon.Request, resp: falcon.Response, path: str) -> None:
         """Fetch a file, or a range of it."""
         try:

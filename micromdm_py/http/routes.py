@@ -21,13 +21,22 @@ class Routes(CompiledRouter):
 
     A resource with `on_any` answers every method. Others answer 405 and `Allow` for methods they do not have.
     A field written `{name:segment}` matches a segment that is not empty.
+
+    Attributes:
+        resources: the resource of each route, by its template.
     """
 
     def __init__(self, wrap: Callable[[Any], Any] = lambda responder: responder) -> None:
         """Make a router without routes; `wrap` is put around each responder for administrators."""
         super().__init__()
         self._wrap = wrap
+        self.resources: dict[str, object] = {}
         self.options.converters["segment"] = _Segment
+
+    def add_route(self, uri_template: str, resource: object, **kwargs: Any) -> None:  # Any: falcon's options
+        """Add a route and remember it."""
+        super().add_route(uri_template, resource, **kwargs)
+        self.resources[uri_template] = resource
 
     def map_http_methods(self, resource: object, **kwargs: Any) -> Any:  # Any: falcon's own types
         """Say which method of a resource answers which HTTP method; all are covered."""

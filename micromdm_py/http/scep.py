@@ -12,6 +12,7 @@ import falcon
 
 from micromdm_py.errors import MalformedRequest
 from micromdm_py.http.body import read_body
+from micromdm_py.http.describe import BASE64, Content, describe, needed, note
 from micromdm_py.service.ca import CertificateAuthority
 
 __all__ = ["ScepResource"]
@@ -21,6 +22,12 @@ CAPABILITIES = "\n".join(
     ("Renewal", "SHA-1", "SHA-256", "AES", "DES3", "SCEPStandard", "POSTPKIOperation")
 ).encode()
 
+QUERY = {
+    "operation": needed(str, "GetCACaps, GetCACert or PKIOperation"),
+    "message": note(BASE64, "of PKIOperation"),
+}
+ABOUT = "SCEP, RFC 8894. The type of the answer goes by the operation."
+
 
 class ScepResource:
     """Answers GetCACaps, GetCACert and PKIOperation."""
@@ -29,11 +36,18 @@ class ScepResource:
         """Serve `authority`."""
         self._authority = authority
 
+    @describe(gives=Content("application/x-pki-message"), query=QUERY, about=ABOUT)
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Serve a request whose message, if any, is in the query."""
         query = _query(req)
         self._serve(query.get(b"operation", b""), lambda: _from_query(query), resp)
 
+    @describe(
+        takes=Content("application/x-pki-message"),
+        gives=Content("application/x-pki-message"),
+        query={"operation": QUERY["operation"]},
+        about=ABOUT,
+    )
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Serve a request whose message is the body; a message in the query is ignored."""
         body = read_body(req, MAX_MESSAGE_BYTES)

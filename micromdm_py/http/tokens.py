@@ -8,6 +8,7 @@ from micromdm_py.errors import MalformedField
 from micromdm_py.http.audit import audit_note
 from micromdm_py.http.auth import caller_of
 from micromdm_py.http.body import read_body
+from micromdm_py.http.describe import TIME, describe, needed, note
 from micromdm_py.http.reply import reply
 from micromdm_py.protocol.jsonbody import field, read_object, strings
 from micromdm_py.protocol.jsonreply import json_reply, rfc3339
@@ -29,10 +30,29 @@ class TokensResource:
         """Work with `tokens`."""
         self._tokens = tokens
 
+    @describe(
+        gives={
+            "tokens": [
+                {
+                    "name": str,
+                    "permissions": [str],
+                    "created_at": TIME,
+                    "expires_at": TIME,
+                    "revoked_at": TIME,
+                }
+            ]
+        }
+    )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """List every token without its secret."""
         reply(resp, json_reply({"tokens": [_shown(token) for token in self._tokens.list()]}))
 
+    @describe(
+        takes={"name": needed(str), "permissions": needed([str]), "expires_days": int},
+        gives={"name": str, "token": note(str, "the secret, shown only here")},
+        status=201,
+        answers={409: "The name is taken."},
+    )
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Make a token of `name`, `permissions` and `expires_days`; the answer alone holds the secret."""
         name, permissions, lifetime = _read(read_body(req, MAX_BODY_BYTES))
@@ -52,6 +72,7 @@ class TokenResource:
         """Work with `tokens`."""
         self._tokens = tokens
 
+    @describe(gives={}, answers={404: "There is none of this name."})
     def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """Refuse a token from now on."""
         self._tokens.revoke(name)

@@ -126,6 +126,8 @@ class Bench:
         log = RequestLog(self._names.__next__, self.lines.append)
         rule = replace(rule, **changes)  # type: ignore[arg-type]  # fields
         self._app = create_app(self._services(rule.api_key), rule, log)
+        router: Any = self._app._router  # of http/routes.py, which falcon has no public way to
+        self.routes: Mapping[str, object] = router.resources
 
     def _services(self, api_key: str) -> Services:
         store, now = self.store, self.clock

@@ -9,6 +9,7 @@ import falcon
 from micromdm_py.errors import Conflict, MalformedField, NotFound
 from micromdm_py.http.admin.rendering import page, show_page
 from micromdm_py.http.admin.visit import visitors_only
+from micromdm_py.http.describe import HTML, Content, describe
 from micromdm_py.http.reply import query_value
 from micromdm_py.service.access import Caller
 from micromdm_py.service.inventory import parse_search
@@ -26,6 +27,8 @@ SEARCH_FIELDS = {
     "os_version": "OS version",
 }
 
+VISITOR = {303: "To the login: there is no session.", 403: "The token lacks the permission."}
+
 
 class _Page:
     def __init__(self, views: Views, sessions: Sessions, now: Callable[[], datetime]) -> None:
@@ -36,6 +39,7 @@ class _Page:
 class OverviewPage(_Page):
     """/admin."""
 
+    @describe(gives=HTML, answers=VISITOR)
     @visitors_only("mdm.apple.device.list")
     def on_get(self, req: falcon.Request, resp: falcon.Response, visitor: Caller) -> None:
         """Show the state of the fleet."""
@@ -45,6 +49,7 @@ class OverviewPage(_Page):
 class DevicesPage(_Page):
     """/admin/devices."""
 
+    @describe(gives=HTML, answers=VISITOR)
     @visitors_only("mdm.apple.device.list")
     def on_get(self, req: falcon.Request, resp: falcon.Response, visitor: Caller) -> None:
         """Search devices: `field` says in what, `q` for what, `state` which ones."""
@@ -76,6 +81,7 @@ class DevicesPage(_Page):
 class DevicePage(_Page):
     """/admin/devices/{id}."""
 
+    @describe(gives=HTML, answers=VISITOR)
     @visitors_only("mdm.apple.device.get")
     def on_get(self, req: falcon.Request, resp: falcon.Response, visitor: Caller, id: str) -> None:
         """Show one enrollment."""
@@ -89,6 +95,7 @@ class DevicePage(_Page):
 class CommandPage(_Page):
     """/admin/devices/{id}/commands/{command}."""
 
+    @describe(gives=HTML, answers=VISITOR)
     @visitors_only("mdm.apple.command.get")
     def on_get(
         self, req: falcon.Request, resp: falcon.Response, visitor: Caller, id: str, command: str
@@ -105,6 +112,7 @@ class CommandPage(_Page):
 class EventsPage(_Page):
     """/admin/events."""
 
+    @describe(gives=HTML, answers=VISITOR)
     @visitors_only("mdm.event.get")
     def on_get(self, req: falcon.Request, resp: falcon.Response, visitor: Caller) -> None:
         """Show the newest events and how delivery stands."""
@@ -114,6 +122,7 @@ class EventsPage(_Page):
 class StyleResource:
     """/admin/style.css."""
 
+    @describe(gives=Content("text/css"))
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """The style sheet of all pages."""
         resp.data, resp.content_type = page("style.css"), "text/css; charset=utf-8"

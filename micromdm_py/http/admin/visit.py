@@ -1,5 +1,6 @@
 """Who looks at a page: the session cookie, and the pages that begin and end a session."""
 
+import functools
 from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ import falcon
 from micromdm_py.errors import Forbidden, Unauthenticated
 from micromdm_py.http.admin.rendering import show_page
 from micromdm_py.http.body import read_body
+from micromdm_py.http.describe import HTML, Content, describe, needed
 from micromdm_py.service.sessions import LIFETIME, Sessions
 
 __all__ = ["LoginResource", "LogoutResource", "visitors_only"]
@@ -25,6 +27,7 @@ def visitors_only(permission: str) -> Callable[[R], R]:
     """Have a responder run only for visitors with a permission; who has no session is sent to the login."""
 
     def decorate(responder: R) -> R:
+        @functools.wraps(responder)
         def run(
             self: Any, req: falcon.Request, resp: falcon.Response, **fields: Any
         ) -> None:  # Any: any page
@@ -53,10 +56,16 @@ class LoginResource:
         """Open sessions."""
         self._sessions = sessions
 
+    @describe(gives=HTML)
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Show the form."""
         show_page(resp, "login.html", visitor=None, error="")
 
+    @describe(
+        takes=Content("application/x-www-form-urlencoded", {"token": needed(str)}),
+        status=303,
+        answers={403: "The token is unknown."},
+    )
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Open a session, or say why not."""
         form = parse_qs(read_body(req, MAX_FORM_BYTES).decode("utf-8", "replace"))
@@ -78,6 +87,7 @@ class LogoutResource:
         """Close sessions."""
         self._sessions = sessions
 
+    @describe(status=303)
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Close the session of the cookie."""
         if _same_origin(req):
