@@ -83,15 +83,38 @@ def test_scripts_queue_inspect_and_clear(server: Server, udid: str, tmp_path: Pa
     assert run(server, api / "inspect_queue", udid) == (0, "{}\n", "")
 
 
+def test_scripts_store_a_profile_and_give_a_blueprint(server: Server, udid: str, tmp_path: Path) -> None:
+    api, name = EXAMPLES / "api", f"com.example.{udid}"
+    profile = plistlib.dumps({"PayloadIdentifier": name, "PayloadContent": [bytes(1000)]})
+    (tmp_path / "own.mobileconfig").write_bytes(profile)
+    assert run(server, api / "store_profile", name, tmp_path / "own.mobileconfig") == (0, "{}\n", "")
+    blueprint = {"uuid": udid, "name": udid, "profile_ids": [name]}
+    with server.api() as http:
+        http.put("/v1/blueprints", json={"blueprint": blueprint}).raise_for_status()
+    status, out, err = run(server, api / "give_blueprint", udid, udid)
+    assert (status, err) == (0, "") and list(json.loads(out)["udids"]) == [udid]
+    assert list(waiting(server, udid)) == [{"RequestType": "InstallProfile", "Payload": profile}]
+
+
 def test_push_script_shows_why_there_is_none(server: Server, udid: str) -> None:
     status, out, _ = run(server, EXAMPLES / "api/send_push_notification", udid)
     assert status == 22 and "not found: PushInfo" in json.loads(out)["error"]
 
 
-@pytest.mark.parametrize("name", ["send_push_notification", "raw_command", "clear_queue", "inspect_queue"])
-def test_script_without_arguments_says_how_it_is_called(server: Server, name: str) -> None:
-    status, out, err = run(server, EXAMPLES / "api" / name)
-    assert (status, out) == (2, "") and err.startswith(f"usage: {name} UDID")
+@pytest.mark.parametrize(
+    "usage",
+    [
+        "send_push_notification UDID",
+        "raw_command UDID",
+        "clear_queue UDID",
+        "inspect_queue UDID",
+        "store_profile IDENTIFIER FILE",
+        "give_blueprint NAME UDID",
+    ],
+)
+def test_script_without_arguments_says_how_it_is_called(server: Server, usage: str) -> None:
+    status, out, err = run(server, EXAMPLES / "api" / usage.split()[0])
+    assert (status, out) == (2, "") and err.startswith(f"usage: {usage}")
 
 
 def curl(server: Server, *words: str, stdin: bytes = b"") -> tuple[int, str]:
