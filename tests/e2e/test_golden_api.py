@@ -24,6 +24,8 @@ from tests import golden_api
 from tests.examples.running import Server, serving
 from tests.fakes.apns_server import Answer as ApnsAnswer
 from tests.fakes.apns_server import ApnsServer, Push
+from tests.fakes.dep import token_upload
+from tests.fakes.recorded_dep import TOKEN_TEXT, RecordedDep
 from tests.golden_api import A, B, Case
 from tests.server.harness import Answer, Client
 
@@ -76,6 +78,9 @@ class Site:
 
     def send(self, request: Any, chunked: bool = False) -> Answer:
         body, headers = golden_api.body_of(request), dict(request["headers"])
+        if body == b"<dep-token>":
+            shown = json.loads(self.ask("GET", "/v1/dep-tokens", b"", AUTH, False).body)
+            body = token_upload(base64.b64decode(shown["public_key"]), TOKEN_TEXT)
         if found := re.fullmatch(r"<signature:(\w+)>", headers.get("Mdm-Signature", "")):
             identity = self.identity(found[1])
             signature = sign_detached(body, identity.key, identity.certificate, form="apple")
@@ -90,6 +95,8 @@ class Site:
                 [one[key] for one in json.loads(answer.body).get(kept) or []] if answer.status == 200 else []
             )
             self.ask("DELETE", path, json.dumps({names: found}).encode(), AUTH, False)
+        self.ask("DELETE", "/v1/dep-tokens", b"", AUTH, False)
+        self.ask("DELETE", "/v1/dep/autoassigners", b'{"filter": "*"}', AUTH, False)
         for udid in (A, B):
             self.ask("DELETE", "/v1/devices?purge=true", b'{"udids": ["%s"]}' % udid.encode(), AUTH, False)
         for udid in (A, B, "USER-1", "USER%20ONE", "NOPE"):
@@ -107,7 +114,15 @@ def apns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApnsServer]:
 
 
 @pytest.fixture(scope="session")
-def site_of(apns: ApnsServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Case], Site]]:
+def dep() -> Iterator[RecordedDep]:
+    with RecordedDep() as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def site_of(
+    apns: ApnsServer, dep: RecordedDep, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[Case], Site]]:
     """The server for a case, started when the first one needs it."""
     with contextlib.ExitStack() as stack:
 
@@ -123,7 +138,8 @@ def site_of(apns: ApnsServer, tmp_path_factory: pytest.TempPathFactory) -> Itera
             )
             bare = case["name"] in ("config/certificate/get-unset", "config/certificate/put-empty")
             key = "" if case.get("no_api_key") else "secret"
-            return start(key, uploads and not bare, tuple(case["flags"]))
+            flags = tuple(flag.replace("<dep-simulator>", dep.url) for flag in case["flags"])
+            return start(key, uploads and not bare, flags)
 
         yield site
 

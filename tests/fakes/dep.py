@@ -1,15 +1,32 @@
 """The simulated device assignment service, reached through the real client without a network."""
 
+import base64
+import json
 from itertools import count
 
 import httpx
 
 from micromdm_py.net.dep import AsyncDepClient, DepClient, DepSessions
+from micromdm_py.protocol.certificates import load_certificate
+from micromdm_py.protocol.enveloped import encrypt
 from micromdm_py.simulator.depsim import DepService
 from tests.fakes.clock import Clock
+from tests.protocol.crypto_samples import random_bytes
 
 URL = "https://dep.example.com"
 _nonces = count()
+
+
+def token_upload(public_key: bytes, text: str) -> bytes:
+    """The request that stores a token file.
+
+    Args:
+        public_key: the server's certificate, DER.
+        text: what Apple's portal encrypts: headers, marks and the token.
+    """
+    sealed = encrypt(text.encode(), load_certificate(public_key), "aes256-cbc", random_bytes())
+    file = b"Content-Type: application/pkcs7-mime\n\n" + base64.encodebytes(sealed)
+    return json.dumps({"p7m_content": base64.b64encode(file).decode()}).encode()
 
 
 def _sessions(clock: Clock) -> DepSessions:

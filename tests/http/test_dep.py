@@ -10,12 +10,10 @@ import pytest
 from micromdm_py.protocol.certificates import load_certificate
 from micromdm_py.protocol.dep.documents import TOKEN, StoredToken, SyncState
 from micromdm_py.protocol.dep.token import DepToken
-from micromdm_py.protocol.enveloped import encrypt
 from micromdm_py.service.dep.roster import Roster
 from micromdm_py.simulator.depsim import Fault
-from tests.fakes.dep import URL
+from tests.fakes.dep import URL, token_upload
 from tests.http.bench import Answer, Bench
-from tests.protocol.crypto_samples import random_bytes
 
 NOT_CONFIGURED = [
     ("GET", "/v1/dep/account", {}),
@@ -40,7 +38,7 @@ def ask(bench: Bench, method: str, path: str, document: object = None, **more: A
 
 def upload(
     bench: Bench, key: str = "CK_1", secret: str = "AT_1", expiry: str = "2027-06-01T00:00:00Z"
-) -> object:
+) -> Any:
     """A token file for the certificate that the server shows, as a request body."""
     public = base64.b64decode(bench.ask("GET", "/v1/dep-tokens").json()["public_key"])
     token = {
@@ -53,9 +51,7 @@ def upload(
     inside = (
         f"Content-Type: text/plain\n\n-----BEGIN MESSAGE-----\n{json.dumps(token)}\n-----END MESSAGE-----\n"
     )
-    sealed = encrypt(inside.encode(), load_certificate(public), "aes256-cbc", random_bytes())
-    file = b"Content-Type: application/pkcs7-mime\n\n" + base64.encodebytes(sealed)
-    return {"p7m_content": base64.b64encode(file).decode()}
+    return json.loads(token_upload(public, inside))
 
 
 def keys(bench: Bench, query: str = "") -> list[str]:
