@@ -20,6 +20,7 @@ from micromdm_py.config import Config
 from micromdm_py.errors import StartupError
 from micromdm_py.http.app import AppRule, Services, create_app
 from micromdm_py.http.client_certificate import ClientCertificates
+from micromdm_py.http.nano import NanoServices
 from micromdm_py.http.proxy import ProxyHeaders, TrustedProxies
 from micromdm_py.http.request import RequestLog
 from micromdm_py.logs import line_writer
@@ -28,6 +29,7 @@ from micromdm_py.net.backup import fetch_backup
 from micromdm_py.net.ddm import HttpDeclarative
 from micromdm_py.net.nanomdm import send_checkins
 from micromdm_py.net.tls_context import outgoing_context
+from micromdm_py.net.unlock import HttpUnlock
 from micromdm_py.net.wakeup import Waker
 from micromdm_py.protocol.password import SALT_BYTES, password_hash
 from micromdm_py.receivers import show_url
@@ -48,6 +50,8 @@ from micromdm_py.service.family import Family
 from micromdm_py.service.feed import Feed
 from micromdm_py.service.identity import AcceptanceRule, Identities
 from micromdm_py.service.inventory import Inventory
+from micromdm_py.service.nano import Nano
+from micromdm_py.service.nano_certificate import EscrowUnlock, NanoCertificate
 from micromdm_py.service.profiles import Profiles
 from micromdm_py.service.push import PushNow
 from micromdm_py.service.push_certificate import PushCertificates
@@ -267,6 +271,21 @@ def _services(config: Config, store: Store) -> Services:
     wants_idle = bool(config.command_webhook_url)
     wants_events = wants_idle or config.event_retention_days > 0
     records = CommandRecords(store, lead.waiting(LongPolls(slots)), now=_now)
+    push = lead.waiting(
+        PushNow(
+            store,
+            ApnsSender(config.apns_url, config.apns_ca_file, user_agent=_user_agent()),
+            slots,
+            clock=_now,
+            draw=random.random,
+        )
+    )
+    push_certificates = PushCertificates(store, store, wake=wake, now=_now)
+    nano = NanoServices(
+        Nano(store, push, now=_now, wake=wake),
+        NanoCertificate(store, push_certificates),
+        EscrowUnlock(store, lead.waiting(HttpUnlock()), slots=slots),
+    )
     return Services(
         checkin=CheckInService(
             store,
@@ -312,16 +331,9 @@ def _services(config: Config, store: Store) -> Services:
         sessions=Sessions(
             store, token_service(store), config.api_key, now=_now, make_secret=secrets.token_urlsafe
         ),
-        push=lead.waiting(
-            PushNow(
-                store,
-                ApnsSender(config.apns_url, config.apns_ca_file, user_agent=_user_agent()),
-                slots,
-                clock=_now,
-                draw=random.random,
-            )
-        ),
-        push_certificates=PushCertificates(store, store, wake=wake, now=_now),
+        push=push,
+        push_certificates=push_certificates,
+        nano=nano,
         dep=build_dep(store, config.depsim, slots, user_agent=_user_agent(), wake=wake, now=_now),
         tokens=token_service(store),
         audit_log=store,

@@ -59,6 +59,7 @@ from micromdm_py.http.events import (
 )
 from micromdm_py.http.family import add_family
 from micromdm_py.http.library import add_library
+from micromdm_py.http.nano import CombinedResource, NanoServices, add_nano
 from micromdm_py.http.pages import HomeResource, VersionResource
 from micromdm_py.http.proxy import ProxyHeaders, StrictTransport
 from micromdm_py.http.push import LegacyPushResource, PushNow, PushResource
@@ -113,6 +114,7 @@ class Services:
     devices: Devices
     inventory: Inventory
     why: Why
+    nano: NanoServices
     push: PushNow
     push_certificates: PushCertificates
     dep: Dep
@@ -187,8 +189,11 @@ def create_app(services: Services, rule: AppRule, log: RequestLog) -> App:
 def _device_routes(app: App, services: Services, rule: AppRule) -> None:
     certificates, limit = services.client_certificates, rule.max_body_bytes
     skew = rule.signature_skew
-    app.add_route("/mdm/checkin", DeviceResource(services.checkin, certificates, limit, skew))
-    app.add_route("/mdm/connect", DeviceResource(services.connect, certificates, limit, skew))
+    checkin = DeviceResource(services.checkin, certificates, limit, skew)
+    connect = DeviceResource(services.connect, certificates, limit, skew)
+    app.add_route("/mdm/checkin", checkin)
+    app.add_route("/mdm/connect", connect)
+    add_nano(app, services.nano, CombinedResource(checkin, connect), rule.build["version"], limit)
     app.add_route("/mdm/enroll", EnrollResource(services.enroll))
     app.add_route("/ota/enroll", OtaResource(services.enroll))
     app.add_route("/scep", ScepResource(services.authority))

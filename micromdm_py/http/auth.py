@@ -24,7 +24,9 @@ FAMILY = "/v1/organizations"
 """How the routes begin that take the API key as Bearer, and answer errors in a form of their own."""
 
 UNDECODED = "\N{REPLACEMENT CHARACTER}"
-USER = b"micromdm"
+USER, NANO_USER = b"micromdm", b"nanomdm"
+NANO = "/nano/"
+"""How the routes begin whose callers know the API key's user as `nanomdm`, too."""
 
 
 class Access:
@@ -60,20 +62,22 @@ class Access:
         scheme, _, text = header.partition(" ")
         try:
             if scheme.lower() == "basic":
-                return self._basic(text.strip(), takes_key=not family)
+                users = (USER, NANO_USER) if path_of(req).startswith(NANO) else (USER,)
+                return self._basic(text.strip(), () if family else users)
             if scheme.lower() == "bearer":
                 return self._bearer(text.strip(), takes_key=family)
         except (Unauthenticated, binascii.Error, ValueError):
             pass
         raise Unauthenticated("Invalid Token" if family else "Unauthorized")
 
-    def _basic(self, text: str, *, takes_key: bool) -> Caller:
+    def _basic(self, text: str, users: tuple[bytes, ...]) -> Caller:
+        """Who a user and password stand for; the API key counts for `users`."""
         user, _, password = base64.b64decode(text, validate=True).partition(b":")
         if password.startswith(PREFIX.encode()):
             return self._tokens.caller(password.decode())
         # Both are compared, whatever comes out, so that the time taken tells nothing.
-        fits = hmac.compare_digest(user, USER) & hmac.compare_digest(password, self._key)
-        if not (takes_key and self._key and fits):
+        known = [hmac.compare_digest(user, one) for one in users]
+        if not (hmac.compare_digest(password, self._key) and self._key and any(known)):
             raise Unauthenticated
         return ADMINISTRATOR
 

@@ -35,7 +35,7 @@ DEVICE = {
     e.Busy: 503,
     e.StorageUnavailable: 503,
 }
-DEVICE_PATHS = frozenset({"/mdm/checkin", "/mdm/connect"})
+DEVICE_PATHS = frozenset({"/mdm/checkin", "/mdm/connect", "/nano/mdm"})
 TEXT_PATHS = ("/mdm/", "/ota/", "/scep")
 JSON = "application/json; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"

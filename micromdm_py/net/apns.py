@@ -14,7 +14,7 @@ from micromdm_py.protocol.apns import Fate, PushReply, PushRequest, read_reply
 from micromdm_py.protocol.delivery import read_retry_after
 from micromdm_py.storage.records import PushCertificate
 
-__all__ = ["ApnsSender", "AsyncApnsSender"]
+__all__ = ["ApnsSender", "AsyncApnsSender", "client_context"]
 
 Limits = dict[str, dict[str, float | None]]
 
@@ -180,9 +180,7 @@ class _Maker:
 
     def context(self, certificate: PushCertificate) -> ssl.SSLContext:
         """TLS with the push certificate. Raises: `_UNUSABLE`."""
-        context = outgoing_context(self._ca_file)
-        _load(context, certificate.certificate + b"\n" + certificate.key)
-        return context
+        return client_context(certificate, self._ca_file)
 
     def request(self, push: PushRequest) -> httpx.Request:
         headers = [*self._headers, (b"Content-Length", b"%d" % len(push.body))]
@@ -190,6 +188,13 @@ class _Maker:
         url = self._url.copy_with(raw_path=push.path.encode())
         stream = httpx.ByteStream(push.body)
         return httpx.Request("POST", url, headers=headers, stream=stream, extensions=self._limits)
+
+
+def client_context(certificate: PushCertificate, ca_file: str) -> ssl.SSLContext:
+    """TLS for outgoing calls that identify with a push certificate. Raises: OSError, ValueError."""
+    context = outgoing_context(ca_file)
+    _load(context, certificate.certificate + b"\n" + certificate.key)
+    return context
 
 
 def _load(context: ssl.SSLContext, pem: bytes) -> None:

@@ -61,14 +61,21 @@ class PushCertificates:
         Raises: MalformedField when it cannot push; Conflict for another topic.
         """
         found = read_object(body, trailing="ignore")
-        pair = check_pair(_needed(found, "cert"), _needed(found, "key"), self._now())
-        topic = pair.topic
-        if not force:
-            self._check_topic(topic)
-        self._book.store_push_certificate(pair)
-        logger.info("stored a push certificate for %s", topic)
-        self._wake()
+        self.keep(_needed(found, "cert"), _needed(found, "key"), force=force)
         return json_reply({})
+
+    def keep(self, certificate: bytes, key: bytes, *, force: bool) -> PushCertificate:
+        """Check a certificate with its key (see `check_pair`) and make it the current one.
+
+        Raises: MalformedField when it cannot push; Conflict for another topic.
+        """
+        pair = check_pair(certificate, key, self._now())
+        if not force:
+            self._check_topic(pair.topic)
+        self._book.store_push_certificate(pair)
+        logger.info("stored a push certificate for %s", pair.topic)
+        self._wake()
+        return pair
 
     def _check_topic(self, topic: str) -> None:
         if topic == self._current():

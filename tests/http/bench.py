@@ -15,6 +15,7 @@ from micromdm_py.errors import UpstreamFailed
 from micromdm_py.http.app import AppRule, Services, create_app
 from micromdm_py.http.client_certificate import ClientCertificates
 from micromdm_py.http.dep import Dep
+from micromdm_py.http.nano import NanoServices
 from micromdm_py.http.proxy import ProxyHeaders, TrustedProxies
 from micromdm_py.http.request import RequestLog
 from micromdm_py.protocol.checkin import DeclarativeManagement
@@ -36,6 +37,8 @@ from micromdm_py.service.family import Family
 from micromdm_py.service.feed import Feed
 from micromdm_py.service.identity import AcceptanceRule, Identities
 from micromdm_py.service.inventory import Inventory
+from micromdm_py.service.nano import Nano
+from micromdm_py.service.nano_certificate import EscrowUnlock, NanoCertificate
 from micromdm_py.service.profiles import Profiles
 from micromdm_py.service.push_certificate import PushCertificates
 from micromdm_py.service.sessions import Sessions
@@ -115,6 +118,7 @@ class Bench:
         self._files = files
         self.store = store or MemoryStore()
         self.clock, self.push, self.lines = Clock(), Push(), list[str]()
+        self.unlocked: list[tuple[str, dict[str, str], dict[str, str]]] = []
         self.woken = list[None]()
         self.apple = DepService(("S1", "S2"), now=self.clock)
         self._accounts = Accounts(self.store, depsim)
@@ -149,6 +153,12 @@ class Bench:
             "now": now,
             "make_uuid": make_uuid,
         }
+        certificates = PushCertificates(store, store, wake=_nothing, now=now)
+        nano = NanoServices(
+            Nano(store, self.push, now=now, wake=_nothing),
+            NanoCertificate(store, certificates),
+            EscrowUnlock(store, self.unlock, slots=1),
+        )
         blueprints = Blueprints(store, wake=_nothing, now=now, make_uuid=make_uuid)
         users = Users(store, make_uuid=make_uuid, hash_password=lambda text: f"hash of {text}".encode())
         records = CommandRecords(store, self.wait, now=now)
@@ -176,7 +186,8 @@ class Bench:
             inventory=Inventory(store),
             why=Why(store, now),
             push=self.push,
-            push_certificates=PushCertificates(store, store, wake=_nothing, now=now),
+            push_certificates=certificates,
+            nano=nano,
             dep=self._dep(),
             tokens=tokens,
             views=Views(store, now=now, show_url=show_url),
@@ -199,6 +210,11 @@ class Bench:
             DepProxy(self._accounts, roster, client_of(self.apple, now), 2, now=now),
             DepRules(store, self._accounts, roster, **told),
         )
+
+    def unlock(self, certificate: Any, query: Any, form: Any) -> tuple[int, str, bytes]:
+        """Stands for Apple's unlock service."""
+        self.unlocked.append((certificate.topic, dict(query), dict(form)))
+        return 200, "text/plain", b"unlocked"
 
     def router_roots(self) -> list[Any]:
         """The tree of routes, as the router keeps it."""

@@ -453,3 +453,18 @@ def test_signatures_of_any_kind_are_refused(cms: bytes) -> None:
     bench.enrol("B")
     header = base64.b64encode(cms).decode()
     assert is_refused(bench.ask("PUT", CONNECT, IDLE, key=None, mdm_signature=header))
+
+
+# --- both at one URL ---
+
+
+def test_nano_mdm_tells_check_in_from_connect_by_its_content_type(bench: DeviceBench) -> None:
+    phone, path = bench.issue("phone"), "/nano/mdm"
+    authenticate = {"MessageType": "Authenticate", "UDID": "UDID-1", "Topic": "t", "SerialNumber": "S"}
+    told = {"content_type": "application/x-apple-aspen-mdm-checkin; charset=UTF-8"}
+    assert bench.put(path, plistlib.dumps(authenticate), phone, **told).status == 200
+    assert bench.store.enrollment("UDID-1").listed
+    assert bench.put(path, IDLE, phone, content_type="application/x-apple-aspen-mdm").status == 200
+    assert is_refused(bench.put(path, IDLE, phone, **told))
+    assert is_refused(bench.put(path, IDLE, make_identity("stranger", 99)))
+    assert is_refused(bench.put(path, b"garbage", None))
