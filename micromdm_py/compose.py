@@ -35,6 +35,7 @@ from micromdm_py.protocol.password import SALT_BYTES, password_hash
 from micromdm_py.receivers import show_url
 from micromdm_py.server.lock import lock_store
 from micromdm_py.service.blueprints import Blueprints
+from micromdm_py.service.bulk import Bulk
 from micromdm_py.service.ca import CertificateAuthority, ChallengeRule, create_authority
 from micromdm_py.service.checkin import CheckInService
 from micromdm_py.service.command_records import CommandRecords
@@ -312,6 +313,7 @@ def _services(config: Config, store: Store) -> Services:
         challenges=challenges,
         commands=Commands(store, strict=config.strict_commands, wake=wake, now=_now, make_uuid=_uuid),
         records=records,
+        bulk=lead.waiting(Bulk(store, strict=config.strict_commands, wake=wake, now=_now, make_uuid=_uuid)),
         family=Family(
             store,
             records,

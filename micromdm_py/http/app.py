@@ -21,7 +21,7 @@ from micromdm_py.http.auth import Access
 from micromdm_py.http.challenge import ChallengeResource
 from micromdm_py.http.client_certificate import ClientCertificates
 from micromdm_py.http.command_records import CommandResource, DeviceCommandsResource
-from micromdm_py.http.commands import CommandsResource, EnrollmentCommandsResource
+from micromdm_py.http.commands import BulkResource, CommandsResource, EnrollmentCommandsResource, QueueMany
 from micromdm_py.http.config_certificate import PushCertificateResource
 from micromdm_py.http.debug import DebugLog
 from micromdm_py.http.dep import (
@@ -110,6 +110,7 @@ class Services:
     challenges: Challenges
     commands: Commands
     records: CommandRecords
+    bulk: QueueMany
     family: Family
     devices: Devices
     inventory: Inventory
@@ -218,6 +219,7 @@ def _pages(app: App, services: Services) -> None:
 
 def _admin_routes(app: App, services: Services, rule: AppRule) -> None:
     limit = rule.max_body_bytes
+    app.add_route("/v1/bulk/commands", BulkResource(services.bulk, limit))
     queueing = services.commands, services.records, limit
     app.add_route("/v1/commands", CommandsResource(*queueing))
     app.add_route("/v1/commands/{udid:segment}", EnrollmentCommandsResource(*queueing))

@@ -1,5 +1,8 @@
 """/v1/commands: queueing, viewing and clearing."""
 
+from collections.abc import Mapping
+from typing import Protocol
+
 import falcon
 
 from micromdm_py.http.audit import audit_note
@@ -14,7 +17,7 @@ from micromdm_py.service.command_records import CommandRecords
 from micromdm_py.service.commands import Commands, Permit, Receipt
 from micromdm_py.service.waiting import MAX_WAIT_S
 
-__all__ = ["CommandsResource", "EnrollmentCommandsResource", "options", "permit"]
+__all__ = ["BulkResource", "CommandsResource", "EnrollmentCommandsResource", "QueueMany", "options", "permit"]
 
 
 def permit(req: falcon.Request) -> Permit:
@@ -64,6 +67,30 @@ class _Queueing:
         secrets = may_read_secrets(req)
         answered, document = self._records.answered(receipt, wait_s, secrets=secrets)
         return reply(resp, document, 201 if answered else 202)
+
+
+class QueueMany(Protocol):
+    """`service.bulk.Bulk`."""
+
+    def __call__(self, body: bytes, *, permit: Permit, query: Mapping[str, object]) -> tuple[bool, bytes]:
+        """Queue a command to many devices."""
+        ...
+
+
+class BulkResource:
+    """POST /v1/bulk/commands: one command for many devices."""
+
+    needs_api_key = True
+
+    def __init__(self, bulk: QueueMany, max_body_bytes: int) -> None:
+        """Queue with `bulk`."""
+        self._bulk, self._max = bulk, max_body_bytes
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Queue the command: 201, or 200 when nothing was queued."""
+        body = read_body(req, self._max)
+        queued, document = self._bulk(body, permit=permit(req), query=options(req))
+        reply(resp, document, 201 if queued else 200)
 
 
 class CommandsResource(_Queueing):

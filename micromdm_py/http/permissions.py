@@ -19,6 +19,7 @@ PUSH = "mdm.apple.device.push"
 _TYPE = "/v1/organizations/{organizationId:segment}/mdm/apple/enterprise/commands/{targetType:segment}"
 
 PERMISSIONS: Mapping[str, Mapping[str, str]] = {
+    "/v1/bulk/commands": {"POST": CREATE},
     "/v1/commands": {"POST": CREATE, "DELETE": CANCEL},
     "/v1/commands/{udid:segment}": {"GET": LIST, "POST": CREATE, "PUT": CREATE, "DELETE": CANCEL},
     "/v1/commands/{udid:segment}/{command:segment}": {"GET": GET, "DELETE": CANCEL},

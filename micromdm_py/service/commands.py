@@ -8,14 +8,14 @@ from datetime import datetime
 
 from micromdm_py.errors import MalformedField
 from micromdm_py.logs import request_id
-from micromdm_py.protocol.commands import convert_json, read_raw
+from micromdm_py.protocol.commands import NewCommand, convert_json, read_raw
 from micromdm_py.protocol.ids import check_id
 from micromdm_py.protocol.jsonreply import base64_text, json_reply
 from micromdm_py.service.options import read_options
 from micromdm_py.storage.base import CommandQueue
 from micromdm_py.storage.records import NewEntry, Once
 
-__all__ = ["Commands", "Permit", "Receipt", "allow_all", "check_api_id"]
+__all__ = ["Commands", "Permit", "Receipt", "allow_all", "check_api_id", "copies"]
 
 MAX_KEY_CHARS = 128
 _NOTHING: Mapping[str, object] = {}
@@ -145,6 +145,16 @@ class Commands:
         count = self._queue.clear(check_api_id("udid", api_id), at=self._now())
         logger.info("cleared the queue of %s: %d commands", api_id, count)
         return json_reply({})
+
+
+def copies(command: NewCommand, count: int, make_uuid: Callable[[], str]) -> list[NewEntry]:
+    """A command for several enrollments, each with a uuid of its own."""
+    first, name = command.command_uuid.encode(), request_id.get()
+    uuids = [command.command_uuid, *(make_uuid() for _ in range(count - 1))]
+    return [
+        NewEntry(uuid, command.request_type, command.payload.replace(first, uuid.encode()), request_id=name)
+        for uuid in uuids
+    ]
 
 
 def check_api_id(field: str, api_id: str) -> str:

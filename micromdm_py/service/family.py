@@ -17,10 +17,10 @@ from micromdm_py.protocol.jsonbody import read_object
 from micromdm_py.protocol.jsonreply import json_reply
 from micromdm_py.service.command_records import CommandRecords, RecordStore
 from micromdm_py.service.command_view import camel_record
-from micromdm_py.service.commands import Permit
+from micromdm_py.service.commands import Permit, copies
 from micromdm_py.service.options import read_options
 from micromdm_py.storage.history import CommandFilter
-from micromdm_py.storage.records import CommandRecord, EnrollmentRecord, NewEntry
+from micromdm_py.storage.records import CommandRecord, EnrollmentRecord
 
 __all__ = ["MAX_TARGETS", "Family", "Path"]
 
@@ -154,7 +154,8 @@ class Family:
         targets = [self._target({**path, "targetId": name}) for name in names]
         ids = [target.enrollment_id for target in targets]
         permit(",".join(ids), command.request_type)
-        orders = [(name, options.apply(entry)) for name, entry in self._entries(command, ids)]
+        entries = copies(command, len(ids), self._make_uuid)
+        orders = [(name, options.apply(entry)) for name, entry in zip(ids, entries, strict=True)]
         queued = self._store.enqueue_all(orders, at=self._now())
         if any(one.push_wanted for one in queued):
             self._wake()
@@ -173,16 +174,6 @@ class Family:
             raise MalformedField("RequestType", "must be a non-empty string")
         fields = {**inner, "udid": "-", "request_type": kind}
         return convert_fields(fields, strict=self._strict, make_uuid=self._make_uuid)
-
-    def _entries(self, command: NewCommand, ids: Sequence[str]) -> list[tuple[str, NewEntry]]:
-        """The command for each enrollment, each with a uuid of its own."""
-        first, found = command.command_uuid, []
-        for number, enrollment_id in enumerate(ids):
-            uuid = self._make_uuid() if number else first
-            payload = command.payload.replace(first.encode(), uuid.encode())
-            entry = NewEntry(uuid, command.request_type, payload, request_id=request_id.get())
-            found.append((enrollment_id, entry))
-        return found
 
     # --- what a path means ---
 

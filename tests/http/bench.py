@@ -21,6 +21,7 @@ from micromdm_py.http.request import RequestLog
 from micromdm_py.protocol.checkin import DeclarativeManagement
 from micromdm_py.receivers import show_url
 from micromdm_py.service.blueprints import Blueprints
+from micromdm_py.service.bulk import Bulk
 from micromdm_py.service.ca import CertificateAuthority, ChallengeRule
 from micromdm_py.service.checkin import CheckInService
 from micromdm_py.service.command_records import CommandRecords
@@ -173,6 +174,7 @@ class Bench:
             challenges=challenges,
             commands=Commands(store, strict=False, wake=_nothing, now=now, make_uuid=make_uuid),
             records=records,
+            bulk=Bulk(store, strict=False, wake=_nothing, now=now, make_uuid=make_uuid),
             family=Family(
                 store,
                 records,
