@@ -20,7 +20,6 @@ FILE = Path(__file__).parent / "data" / "golden" / "device-protocol.json"
 LEFT_OUT = {
     "validate-issuer": "its set-up imports a database",
     "ota-phase3": "POST /ota/phase23 does not exist yet",
-    "enrollment-profile-override": "profiles cannot be stored yet",
     "webhook-receiver-refuses": "a refused event is sent again here; the outbox has tests of its own",
 }
 """Scenarios that are not replayed, and why."""

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -18,7 +19,7 @@ from micromdm_py.simulator.answers import answer_to
 from micromdm_py.simulator.authority import make_authority, make_server_certificate
 from micromdm_py.simulator.demo import DemoServer, free_port
 from micromdm_py.simulator.device import SimulatedDevice
-from micromdm_py.simulator.enrol import Enroller
+from micromdm_py.simulator.enrol import Enroller, KeyPool
 from micromdm_py.simulator.fleet import facts_of
 from micromdm_py.simulator.hook import HookReceiver
 
@@ -153,6 +154,43 @@ def test_a_command_in_hand_is_offered_again_after_a_death(server: RealServer) ->
             assert (await again.report(answer))["CommandUUID"] == second
             assert (await again.report(answer))["CommandUUID"] == second
             assert await again.report({"Status": "Acknowledged", "CommandUUID": second}) == {}
+
+    asyncio.run(story())
+    assert server.stop() == 0
+
+
+def test_a_device_gets_its_blueprint_whole_and_once_whenever_the_server_dies(server: RealServer) -> None:
+    urls = [f"https://mdm.example.com/repo/{number}.plist" for number in range(20)]
+    blueprint = {"uuid": "b", "name": "b", "apply_at": ["Enroll"], "install_application_manifest_urls": urls}
+
+    async def story() -> None:
+        await server.start()
+        async with server.at.client() as http:
+            auth = ("micromdm", KEY)
+            stored = await http.put(
+                f"{server.at.url}/v1/blueprints", json={"blueprint": blueprint}, auth=auth
+            )
+            assert stored.status_code == 200
+            enroller = Enroller(http, server.at.url, keys=KeyPool(1))
+            devices = [await enroller.device(facts_of(number, seed=7)) for number in range(8)]
+            for device in devices:
+                await device.authenticate()
+            updates = [asyncio.ensure_future(one.token_update(b"\x07" * 32, "magic")) for one in devices]
+            await asyncio.wait(updates, return_when=asyncio.FIRST_COMPLETED)
+            server.kill()
+            await asyncio.gather(*updates, return_exceptions=True)
+        await server.start()
+        async with server.at.client() as http:
+            for device in devices:
+                again = SimulatedDevice(http, device._profile, device._identity, device.facts)
+                await again.token_update(b"\x07" * 32, "magic")
+                seen: list[object] = []
+                await again.connect(lambda command, seen=seen: note(command, seen))
+                assert seen == urls
+
+    def note(command: dict[str, Any], seen: list[object]) -> dict[str, object]:
+        seen.append(command["Command"]["ManifestURL"])
+        return {"Status": "Acknowledged", "CommandUUID": command["CommandUUID"]}
 
     asyncio.run(story())
     assert server.stop() == 0
