@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from micromdm_py import lead
-from micromdm_py.compose_dep import build_dep
+from micromdm_py.compose_dep import build_dep, build_devices
 from micromdm_py.config import Config
 from micromdm_py.errors import StartupError
 from micromdm_py.http.app import AppRule, Services, create_app
@@ -42,10 +42,7 @@ from micromdm_py.service.command_records import CommandRecords
 from micromdm_py.service.commands import Commands
 from micromdm_py.service.connect import Connect
 from micromdm_py.service.declarative import Declarative
-from micromdm_py.service.dep.accounts import Accounts
-from micromdm_py.service.dep.first import FirstSync
 from micromdm_py.service.dep.roster import Roster
-from micromdm_py.service.devices import Devices
 from micromdm_py.service.enroll import Challenges, Enroll, ProfileRule
 from micromdm_py.service.family import Family
 from micromdm_py.service.feed import Feed
@@ -323,8 +320,8 @@ def _services(config: Config, store: Store) -> Services:
             now=_now,
             make_uuid=_uuid,
         ),
-        devices=_devices(config, store, slots),
-        inventory=Inventory(store),
+        devices=build_devices(store, config.depsim, slots, now=_now),
+        inventory=Inventory(store, Roster(store)),
         why=Why(store, _now),
         profiles=Profiles(store, authority.sign),
         blueprints=blueprints,
@@ -357,11 +354,6 @@ def _files(config: Config) -> FileRepository | None:
     own = [store_path(config), folder / "micromdm.db", folder / "le-certificates", _socket(config)]
     given = (config.tls_key, config.api_key_file, config.webhook_hmac_key_file)
     return FileRepository(Path(config.filerepo), [*own, *(Path(name) for name in given if name)])
-
-
-def _devices(config: Config, store: Store, slots: int) -> Devices:
-    first_sync = FirstSync(store, Accounts(store, config.depsim), lead.waiting(LongPolls(slots)))
-    return Devices(store, Roster(store), _now, first_sync)
 
 
 def _profile_rule(config: Config) -> ProfileRule:

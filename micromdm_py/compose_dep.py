@@ -11,13 +11,16 @@ from micromdm_py import lead
 from micromdm_py.http.dep import Dep
 from micromdm_py.net.dep import DepClient, DepSessions
 from micromdm_py.service.dep.accounts import Accounts
+from micromdm_py.service.dep.first import FirstSync
 from micromdm_py.service.dep.proxy import DepProxy
 from micromdm_py.service.dep.roster import Roster
 from micromdm_py.service.dep.rules import DepRules
 from micromdm_py.service.dep.tokens import DepTokens
+from micromdm_py.service.devices import Devices
+from micromdm_py.service.waiting import LongPolls
 from micromdm_py.storage.base import Store
 
-__all__ = ["build_dep"]
+__all__ = ["build_dep", "build_devices"]
 
 
 def build_dep(
@@ -46,3 +49,9 @@ def build_dep(
         DepProxy(accounts, roster, lead.waiting(DepClient(sessions)), slots, now=now),
         DepRules(store, accounts, roster, wake=wake, now=now),
     )
+
+
+def build_devices(store: Store, simulator: str, slots: int, *, now: Callable[[], datetime]) -> Devices:
+    """What administrators do with devices, those included that have not enrolled yet."""
+    first_sync = FirstSync(store, Accounts(store, simulator), lead.waiting(LongPolls(slots)))
+    return Devices(store, Roster(store), now, first_sync)

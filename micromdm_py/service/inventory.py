@@ -10,6 +10,7 @@ from micromdm_py.protocol.plain import as_json
 from micromdm_py.protocol.plist import loads
 from micromdm_py.protocol.times import read_time
 from micromdm_py.service.commands import check_api_id
+from micromdm_py.service.dep.roster import Roster
 from micromdm_py.storage.base import Enrollments, PushBook
 from micromdm_py.storage.records import SEARCHED, Answer, DeviceSearch, EnrollmentRecord, PushTarget
 
@@ -32,9 +33,9 @@ class InventoryStore(Enrollments, PushBook, Protocol):
 class Inventory:
     """Replies are JSON documents in bytes; ids of the API may be UDIDs, EnrollmentIDs or user channels."""
 
-    def __init__(self, store: InventoryStore) -> None:
-        """Read from `store`."""
-        self._store = store
+    def __init__(self, store: InventoryStore, roster: Roster) -> None:
+        """Read from `store`, and from `roster` what Apple says of devices."""
+        self._store, self._roster = store, roster
 
     def search(self, search: DeviceSearch) -> bytes:
         """A page of devices. Raises: MalformedField: cursor."""
@@ -48,6 +49,8 @@ class Inventory:
         """Everything known of one enrollment but its secrets. Raises: NotFound, Conflict."""
         record = self._store.enrollment(check_api_id("udid", api_id))
         document = _detail(record)
+        if known := self._roster.get(record.serial_number):
+            document["dep_profile_status"] = known.profile_status
         push = self._push(record.enrollment_id)
         if push is not None:
             document["push"] = _push(push)

@@ -185,7 +185,7 @@ class Bench:
                 make_uuid=make_uuid,
             ),
             devices=Devices(store, Roster(store), now),
-            inventory=Inventory(store),
+            inventory=Inventory(store, Roster(store)),
             why=Why(store, now),
             push=self.push,
             push_certificates=certificates,

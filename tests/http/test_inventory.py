@@ -5,8 +5,10 @@ from datetime import datetime
 
 import pytest
 
+from micromdm_py.protocol.dep.documents import SyncState
 from micromdm_py.protocol.plain import as_json
 from micromdm_py.protocol.report import parse_report
+from micromdm_py.service.dep.roster import Roster
 from micromdm_py.storage.records import PushOutcome
 from tests.builders import NOW, Device, command, user
 from tests.http.bench import Bench
@@ -119,3 +121,10 @@ def test_values_become_json() -> None:
     secret = {"PIN": "1234", "Password": "x", "UnlockToken": b"x", "PasswordHash": b"x"}
     shown = as_json({"list": [secret], "Spin": "s", "Token": True}, secrets=False)
     assert shown == {"list": [dict.fromkeys(secret, "***")], "Spin": "s", "Token": True}
+
+
+def test_a_device_is_shown_with_what_apple_says_of_it(bench: Bench) -> None:
+    facts = [{"serial_number": "S-A", "profile_status": "pushed"}]
+    Roster(bench.store).take_page("default", facts, SyncState("sync", "f", "c"))
+    assert bench.ask("GET", "/v1/devices/A").json()["device"]["dep_profile_status"] == "pushed"
+    assert "dep_profile_status" not in bench.ask("GET", "/v1/devices/B").json()["device"]

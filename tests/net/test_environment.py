@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.fakes.apns_server import APNS_ID, ApnsServer
 from tests.fakes.certificates import push_certificate
+from tests.fakes.recorded_dep import RecordedDep
 
 TOPIC = "com.apple.mgmt.External.1111"
 SCRIPT = """
@@ -97,3 +98,29 @@ def test_the_authority_given_by_flag_takes_the_place_of_the_usual_ones(tmp_path:
         assert [fate for fate, _, _ in refused] == ["down", "down"]
         missing = push(server.url, {}, str(tmp_path / "none.pem"))
         assert [fate for fate, _, _ in missing] == ["locked out", "locked out"]
+
+
+DEP_SCRIPT = """
+import asyncio, sys
+from datetime import UTC, datetime
+from micromdm_py.net.dep import AsyncDepClient, DepClient, DepSessions
+from micromdm_py.protocol.dep.token import SIMULATOR_TOKEN
+
+sessions = DepSessions(user_agent="test", now=lambda: datetime.now(UTC), make_nonce=str)
+call = "http://dep.example.com", SIMULATOR_TOKEN, "GET", "/account"
+
+async def in_loop():
+    client = AsyncDepClient(sessions)
+    answer = await client(*call)
+    await client.aclose()
+    return answer
+
+for answer in (DepClient(sessions)(*call), asyncio.run(in_loop())):
+    assert b"Example MDM" in answer.body
+"""
+
+
+def test_calls_to_the_enrollment_program_honour_the_proxy() -> None:
+    with RecordedDep() as proxy:
+        environment = {**os.environ, "HTTP_PROXY": proxy.url, "http_proxy": proxy.url}
+        subprocess.run([sys.executable, "-P", "-W", "ignore", "-c", DEP_SCRIPT], env=environment, check=True)
