@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from micromdm_py.errors import MalformedRequest
 from micromdm_py.protocol.jsonreply import base64_text, rfc3339
+from micromdm_py.protocol.outcome import outcome_of
 from micromdm_py.protocol.plain import as_json
 from micromdm_py.protocol.plist import loads
 from micromdm_py.service.inventory import ENVELOPE
@@ -87,8 +88,13 @@ def snake_record(whole: Whole, *, secrets: bool, bodies: bool = False) -> dict[s
     shown = {_WORD.sub("_", name).lower(): value for name, value in camel.items()}
     shown["udid"] = whole.target.enrollment_id
     shown["request_type"] = whole.record.request_type
-    if whole.record.expires_at:
-        shown["expires_at"] = rfc3339(whole.record.expires_at)
+    record = whole.record
+    outcome = outcome_of(record.request_type, record.state, record.tries, _report(whole.report))
+    shown["outcome"] = outcome.verdict.value
+    if outcome.reason:
+        shown["outcome_reason"] = outcome.reason
+    if record.expires_at:
+        shown["expires_at"] = rfc3339(record.expires_at)
     if bodies:
         shown["timeline"] = [
             {
@@ -97,7 +103,7 @@ def snake_record(whole: Whole, *, secrets: bool, bodies: bool = False) -> dict[s
                 **({"detail": step.detail} if step.detail else {}),
                 **({"request_id": step.request_id} if step.request_id else {}),
             }
-            for step in whole.record.timeline
+            for step in record.timeline
         ]
         if secrets or _command(whole, secrets=True) == shown["command"]:
             shown["payload"] = base64_text(whole.payload)
@@ -115,8 +121,12 @@ def _command(whole: Whole, *, secrets: bool) -> object:
 
 
 def _data(report: bytes, *, secrets: bool) -> object:
+    found = {key: value for key, value in _report(report).items() if key not in ENVELOPE}
+    return as_json(found, secrets=secrets)
+
+
+def _report(report: bytes) -> Mapping[str, object]:
     try:
-        found: Mapping[str, object] = loads(report)
-    except MalformedRequest:
+        return loads(report) if report else {}
+    except MalformedRequest:  # was readable when it came; limits may have changed since
         return {}
-    return as_json({key: value for key, value in found.items() if key not in ENVELOPE}, secrets=secrets)

@@ -70,6 +70,7 @@ def test_a_waiting_command_is_shown(bench: Bench) -> None:
         "uuid": "c1",
         "request_type": "DeviceInformation",
         "status": "Pending",
+        "outcome": "in_progress",
         "command": {"RequestType": "DeviceInformation", "Queries": ["OSVersion"]},
         "from": "unknown",
         "num_tries": 0,
@@ -90,6 +91,7 @@ def test_an_answered_command_tells_its_whole_life(bench: Bench, phone: Phone) ->
     phone.answers("Acknowledged", "c1", ProfileList=[{"PayloadIdentifier": "a", "Blob": b"\x00\x01"}])
     shown = record(bench)
     assert shown["status"] == "Acknowledged"
+    assert shown["outcome"] == "done"
     assert shown["data"] == {"ProfileList": [{"PayloadIdentifier": "a", "Blob": "AAE="}]}
     assert base64.b64decode(shown["response"]).startswith(b"<?xml")
     assert shown["num_tries"] == 1
@@ -102,6 +104,15 @@ def test_an_answered_command_tells_its_whole_life(bench: Bench, phone: Phone) ->
         "answered",
     ]
     assert shown["timeline"][-1]["request_id"] == "device"
+
+
+def test_a_refused_installation_is_told_from_a_good_one(bench: Bench, phone: Phone) -> None:
+    queue(bench, request_type="InstallApplication", itunes_store_id=1)
+    phone.says("Idle")
+    phone.answers("Acknowledged", "c1", RejectionReason="NotSupported", State="Failed")
+    shown = record(bench)
+    assert (shown["status"], shown["outcome"]) == ("Acknowledged", "refused")
+    assert shown["outcome_reason"] == "NotSupported"
 
 
 def test_the_newest_of_a_uuid_or_the_one_of_an_id_is_shown(bench: Bench) -> None:
