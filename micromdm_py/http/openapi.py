@@ -20,10 +20,7 @@ ALWAYS = {
     401: "No credentials, or unknown ones.",
     403: "The token has no permission for this.",
 }
-WITH_BODY = {
-    400: "The body or a parameter is wrong; the text names the field.",
-    413: "The body is too large.",
-}
+LAST = ("for devices", "pages", "server")
 _FIELD = re.compile(r"{(\w+)(?::\w+)?}")
 
 
@@ -60,7 +57,7 @@ def openapi_document(routes: Mapping[str, object], version: str) -> dict[str, ob
             " case, unknown ones are ignored.",
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": name} for name in dict.fromkeys(map(_tag, paths))],
+        "tags": [{"name": name} for name in sorted(set(map(_tag, paths)), key=_place)],
         "paths": dict(sorted(paths.items())),
         "components": {
             "schemas": {
@@ -113,6 +110,11 @@ def _tag(path: str) -> str:
     return {"push": "push", "admin": "pages", "nano": "nano"}.get(parts[0], "server")
 
 
+def _place(tag: str) -> tuple[int, str]:
+    """Where a family stands: what administrators' programs use comes first."""
+    return (LAST.index(tag) if tag in LAST else -1), tag
+
+
 def _parameters(route: str, declared: Operation) -> Iterator[dict[str, object]]:
     for name in _FIELD.findall(route):
         about = {"description": PATH_FIELDS[name]} if name in PATH_FIELDS else {}
@@ -144,9 +146,12 @@ def _body(content: Content) -> dict[str, object]:
 def _responses(declared: Operation, error: str | None) -> dict[str, object]:
     """The answers; `error` is the schema of refusals, None where administrators' rules do not count."""
     responses: dict[int, object] = {declared.status: {"description": "Done.", **_body(declared.gives)}}
-    refusals = {**(ALWAYS if error else {}), **(WITH_BODY if declared.takes else {}), **declared.answers}
-    if error and declared.query:
-        refusals.setdefault(400, WITH_BODY[400])
+    refusals = dict(ALWAYS if error else {})
+    if error and (declared.takes or declared.query):
+        refusals[400] = "Something in the request is wrong; the text names it."
+    if declared.takes:
+        refusals[413] = "The body is too large."
+    refusals.update(declared.answers)
     document = {"content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{error}"}}}}
     for status, text in refusals.items():
         responses[status] = {"description": text, **(document if error and status >= 400 else {})}
