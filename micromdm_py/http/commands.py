@@ -86,6 +86,23 @@ class BulkResource:
         """Queue with `bulk`."""
         self._bulk, self._max = bulk, max_body_bytes
 
+    @describe(
+        takes={
+            "command": needed({"request_type": needed(str)}, "as for /v1/commands"),
+            "udids": [str],
+            "filter": note({str: str}, "in place of udids: parameters of /v1/devices/search"),
+            "dry_run": note(bool, "queue nothing, show who would get it"),
+            "confirm": note(int, "how many devices; needed to erase or lock more than ten"),
+        },
+        gives={
+            "results": [{"udid": str, "command_uuid": str, "id": str, "error": str}],
+            "queued": int,
+            "failed": int,
+        },
+        status=201,
+        query={name: shape for name, shape in HOW.items() if name != "wait"},
+        answers={200: "Nothing was queued."},
+    )
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Queue the command: 201, or 200 when nothing was queued."""
         body = read_body(req, self._max)

@@ -23,6 +23,14 @@ Handler = Callable[[bytes, Certificate, Mapping[str, str]], bytes]
 
 _XML_START = b"<?xml"
 
+MESSAGE = Content("application/xml", text="A check-in message or a report, signed (Mdm-Signature).")
+ANSWER = Content("application/xml", text="What the message asks for, or nothing.")
+REFUSALS = {
+    401: "The device is blocked and shall drop its enrollment (connect only).",
+    410: "UserAuthenticate.",
+    500: "Refused, for whatever reason; without a body, as all refusals here.",
+}
+
 
 class DeviceResource:
     """One device route: body up to the limit, identity, service, reply."""
@@ -38,15 +46,7 @@ class DeviceResource:
         self._handle, self._certificates, self._max = handle, certificates, max_body_bytes
         self._skew = skew
 
-    @describe(
-        takes=Content("application/xml", text="A check-in message or a report, signed (Mdm-Signature)."),
-        gives=Content("application/xml", text="What the message asks for, or nothing."),
-        answers={
-            401: "The device is blocked and shall drop its enrollment (connect only).",
-            410: "UserAuthenticate.",
-            500: "Refused, for whatever reason; without a body, as all refusals here.",
-        },
-    )
+    @describe(takes=MESSAGE, gives=ANSWER, answers=REFUSALS)
     def on_put(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Take one message of a device."""
         body = read_body(req, self._max)

@@ -8,7 +8,8 @@ import falcon
 
 from micromdm_py.http.body import read_body
 from micromdm_py.http.commands import permit
-from micromdm_py.http.device import DeviceResource
+from micromdm_py.http.describe import TIME, Content, describe, needed, note
+from micromdm_py.http.device import ANSWER, MESSAGE, REFUSALS, DeviceResource
 from micromdm_py.http.reply import flag, query_value
 from micromdm_py.protocol.jsonreply import json_reply
 from micromdm_py.service.nano import Nano
@@ -22,6 +23,12 @@ __all__ = ["CombinedResource", "NanoServices", "add_nano"]
 CHECK_IN = "application/x-apple-aspen-mdm-checkin"
 JSON = "application/json"
 FORM_BYTES = 1 << 16
+RESULTS = note(
+    {"status": {str: {"push_result": str, "push_error": str, "command_error": str}}, "command_uuid": str},
+    "By id.",
+)
+PARTLY = {207: "It went well for some ids.", 500: "It went well for none."}
+CERTIFICATE = {"topic": str, "not_after": TIME}
 
 
 class CombinedResource:
@@ -31,6 +38,7 @@ class CombinedResource:
         """Pass on to one of these."""
         self._checkin, self._connect = checkin, connect
 
+    @describe(takes=MESSAGE, gives=ANSWER, answers=REFUSALS)
     def on_put(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Take one message of a device."""
         is_checkin = (req.env.get("CONTENT_TYPE") or "").startswith(CHECK_IN)
@@ -46,6 +54,13 @@ class EnqueueResource:
         """Queue with `nano`."""
         self._nano, self._max = nano, max_body_bytes
 
+    @describe(
+        takes=Content("application/xml", text="A command as a property list."),
+        gives=RESULTS,
+        query={"nopush": note(bool, "do not push")},
+        answers=PARTLY,
+        about="Ids are divided by commas.",
+    )
     def on_put(self, req: falcon.Request, resp: falcon.Response, ids: str) -> None:
         """Queue a command for several enrollments; `?nopush=1` does not push."""
         body = read_body(req, self._max)
@@ -64,6 +79,7 @@ class NanoPushResource:
         """Push with `nano`."""
         self._nano = nano
 
+    @describe(gives=RESULTS, answers=PARTLY, about="Ids are divided by commas.")
     def on_get(self, req: falcon.Request, resp: falcon.Response, ids: str) -> None:
         """Push to several enrollments."""
         _answer(resp, *self._nano.push(ids))
@@ -81,10 +97,17 @@ class NanoCertificateResource:
         """Work with `certificates`."""
         self._certificates = certificates
 
+    @describe(gives=CERTIFICATE, query={"topic": needed(str)}, answers={404: "There is none of this topic."})
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Show topic and end of the certificate of a topic."""
         _answer(resp, 200, self._certificates.show(query_value(req, "topic") or ""))
 
+    @describe(
+        takes=Content("application/x-pem-file", text="Certificate and key."),
+        gives=CERTIFICATE,
+        query={"force": note(bool, "store it even with another topic than enrolled devices have")},
+        answers={409: "Devices are enrolled with another topic."},
+    )
     def on_put(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Store certificate and key, one PEM file."""
         body = read_body(req, FORM_BYTES)
@@ -100,6 +123,10 @@ class EscrowUnlockResource:
         """Unlock with `unlock`."""
         self._unlock = unlock
 
+    @describe(
+        takes=Content("application/x-www-form-urlencoded", {str: str}, "As Apple's service wants it."),
+        gives=Content("application/octet-stream", text="Apple's answer, with its own status."),
+    )
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Pass the form on to Apple and its answer back."""
         text = read_body(req, FORM_BYTES).decode("utf-8", "replace")
@@ -115,6 +142,7 @@ class NanoVersionResource:
         """Tell this version."""
         self._document = json_reply({"version": version})
 
+    @describe(gives={"version": str})
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Tell the version."""
         _answer(resp, 200, self._document)
