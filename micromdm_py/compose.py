@@ -11,8 +11,12 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib import resources
 from pathlib import Path
 from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from micromdm_py import lead
 from micromdm_py.compose_dep import build_dep, build_devices
@@ -31,6 +35,7 @@ from micromdm_py.net.nanomdm import send_checkins
 from micromdm_py.net.tls_context import outgoing_context
 from micromdm_py.net.unlock import HttpUnlock
 from micromdm_py.net.wakeup import Waker
+from micromdm_py.protocol.certificates import Certificate, load_certificate
 from micromdm_py.protocol.password import SALT_BYTES, password_hash
 from micromdm_py.receivers import show_url
 from micromdm_py.server.lock import lock_store
@@ -54,6 +59,7 @@ from micromdm_py.service.profiles import Profiles
 from micromdm_py.service.push import PushNow
 from micromdm_py.service.push_certificate import PushCertificates
 from micromdm_py.service.sessions import Sessions
+from micromdm_py.service.signed_enrolment import SignedEnrolment
 from micromdm_py.service.tokens import Tokens
 from micromdm_py.service.users import Users
 from micromdm_py.service.views import Views
@@ -69,6 +75,7 @@ from micromdm_py.version import VERSION, build_info
 __all__ = [
     "build_app",
     "check_replaceable",
+    "device_authorities",
     "existing_store",
     "fetch_database",
     "new_store",
@@ -264,6 +271,7 @@ def _services(config: Config, store: Store) -> Services:
     acceptance = AcceptanceRule(config.validate_scep_issuer, config.validate_scep_expiration)
     identities = Identities(store, lambda: authority.certificate, acceptance, binding, _now)
     declarative = lead.waiting(Declarative(config.dm, HttpDeclarative(), slots=slots))
+    enroll = Enroll(store, _profile_rule(config), challenges, _uuid)
     blueprints = Blueprints(store, wake=wake, now=_now, make_uuid=_uuid)
     users = Users(store, make_uuid=_uuid, hash_password=_hash_password)
     wants_idle = bool(config.command_webhook_url)
@@ -305,7 +313,10 @@ def _services(config: Config, store: Store) -> Services:
             now=_now,
             make_uuid=_uuid,
         ),
-        enroll=Enroll(store, _profile_rule(config), challenges, _uuid),
+        enroll=enroll,
+        signed_enrolment=SignedEnrolment(
+            enroll, device_authorities(config.device_ca_file), lambda: authority.certificate
+        ),
         authority=authority,
         challenges=challenges,
         commands=Commands(store, strict=config.strict_commands, wake=wake, now=_now, make_uuid=_uuid),
@@ -354,6 +365,21 @@ def _files(config: Config) -> FileRepository | None:
     own = [store_path(config), folder / "micromdm.db", folder / "le-certificates", _socket(config)]
     given = (config.tls_key, config.api_key_file, config.webhook_hmac_key_file)
     return FileRepository(Path(config.filerepo), [*own, *(Path(name) for name in given if name)])
+
+
+def device_authorities(path: str) -> list[Certificate]:
+    """Who signs the certificates that devices have from the factory. Raises: StartupError."""
+    try:
+        if path:
+            pem = Path(path).read_bytes()
+        else:
+            pem = resources.files("micromdm_py").joinpath("data/apple-device-ca.pem").read_bytes()
+        found = x509.load_pem_x509_certificates(pem)
+    except OSError as fault:
+        raise StartupError(f"-device-ca-file: open {path}: {fault.strerror}") from fault
+    except ValueError as fault:
+        raise StartupError(f"-device-ca-file: {path} holds no PEM certificates") from fault
+    return [load_certificate(one.public_bytes(serialization.Encoding.DER)) for one in found]
 
 
 def _profile_rule(config: Config) -> ProfileRule:

@@ -116,6 +116,10 @@ class Config:
     validate_scep_issuer: bool = setting(False, "accept every certificate of our own authority")
     validate_scep_expiration: bool = setting(False, "refuse expired device certificates")
 
+    device_ca_file: str = setting(
+        "", "file with the PEM authorities of device certificates; Apple's when empty"
+    )
+
     # SCEP
     scep_client_validity: int = setting(
         365, "validity of issued certificates", unit="days", between=(0, _CENTURY_DAYS)

@@ -50,6 +50,7 @@ OWN = {
     "-apns-url": "https://api.push.apple.com",
     "-client-cert-header": "",
     "-command-retention-days": 90,
+    "-device-ca-file": "",
     "-event-retention-days": 7,
     "-ignore-micromdm-db": False,
     "-max-body-bytes": 64 * 1024 * 1024,

@@ -47,7 +47,7 @@ from micromdm_py.http.devices import (
     WhyResource,
 )
 from micromdm_py.http.docs import ApiDescription, DocsResource, OpenApiResource
-from micromdm_py.http.enroll import EnrollResource, OtaResource
+from micromdm_py.http.enroll import EnrollResource, OtaResource, PhasesResource
 from micromdm_py.http.errors import register_errors
 from micromdm_py.http.events import (
     DeadLettersResource,
@@ -82,6 +82,7 @@ from micromdm_py.service.inventory import Inventory
 from micromdm_py.service.profiles import Profiles
 from micromdm_py.service.push_certificate import PushCertificates
 from micromdm_py.service.sessions import Sessions
+from micromdm_py.service.signed_enrolment import SignedEnrolment
 from micromdm_py.service.tokens import Tokens
 from micromdm_py.service.users import Users
 from micromdm_py.service.views import Views
@@ -106,6 +107,7 @@ class Services:
     checkin: CheckInService
     connect: Connect
     enroll: Enroll
+    signed_enrolment: SignedEnrolment
     authority: CertificateAuthority
     challenges: Challenges
     commands: Commands
@@ -195,8 +197,9 @@ def _device_routes(app: App, services: Services, rule: AppRule) -> None:
     app.add_route("/mdm/checkin", checkin)
     app.add_route("/mdm/connect", connect)
     add_nano(app, services.nano, CombinedResource(checkin, connect), rule.build["version"], limit)
-    app.add_route("/mdm/enroll", EnrollResource(services.enroll))
+    app.add_route("/mdm/enroll", EnrollResource(services.enroll, services.signed_enrolment))
     app.add_route("/ota/enroll", OtaResource(services.enroll))
+    app.add_route("/ota/phase23", PhasesResource(services.signed_enrolment))
     app.add_route("/scep", ScepResource(services.authority))
     app.add_route("/version", VersionResource(rule.build))
     if services.files:

@@ -9,10 +9,18 @@ from dataclasses import dataclass, field
 
 from micromdm_py.protocol.plist import dumps_indented
 
-__all__ = ["ENROLLMENT", "OTA", "EnrollmentProfile", "enrollment_profile", "ota_profile"]
+__all__ = [
+    "ENROLLMENT",
+    "OTA",
+    "OTA_PHASE2",
+    "EnrollmentProfile",
+    "enrollment_profile",
+    "ota_phase2_profile",
+    "ota_profile",
+]
 
 IDENTIFIER = "com.github.micromdm.micromdm"
-ENROLLMENT, OTA = f"{IDENTIFIER}.enroll", f"{IDENTIFIER}.ota"
+ENROLLMENT, OTA, OTA_PHASE2 = (f"{IDENTIFIER}.{part}" for part in ("enroll", "ota", "ota.phase2"))
 """PayloadIdentifiers; a stored profile with one of them is handed out in place of ours."""
 ORGANIZATION = "MicroMDM"
 ALL_RIGHTS = 8191
@@ -74,13 +82,36 @@ def ota_profile(server_url: str, make_uuid: Callable[[], str]) -> bytes:
     )
 
 
-def _scep(what: EnrollmentProfile, identity: str) -> dict[str, object]:
+def ota_phase2_profile(server_url: str, challenge: str | None, make_uuid: Callable[[], str]) -> bytes:
+    """The profile of phase 2 of an over-the-air enrollment: it gets the device an identity."""
+    what = EnrollmentProfile(server_url, "", challenge)
+    return dumps_indented(
+        {
+            "PayloadContent": [_scep(what, make_uuid(), OTA_PHASE2, "OTA Phase 2 Certificate")],
+            "PayloadDescription": "The server may alter your settings",
+            "PayloadDisplayName": "OTA Phase 2",
+            "PayloadIdentifier": OTA_PHASE2,
+            "PayloadOrganization": ORGANIZATION,
+            "PayloadScope": "System",
+            "PayloadType": "Configuration",
+            "PayloadUUID": make_uuid(),
+            "PayloadVersion": 1,
+        }
+    )
+
+
+def _scep(
+    what: EnrollmentProfile,
+    identity: str,
+    inside: str = ENROLLMENT,
+    name: str = "Device Management Identity Certificate",
+) -> dict[str, object]:
     content: dict[str, object] = {
         "URL": f"{what.server_url}/scep",
         "Keysize": 2048,
         "Key Type": "RSA",
         "Key Usage": 5,
-        "Name": "Device Management Identity Certificate",
+        "Name": name,
         "Subject": [[["O", ORGANIZATION]], [["CN", "MicroMDM Identity (%ComputerName%)"]]],
     }
     if what.challenge is not None:
@@ -89,7 +120,7 @@ def _scep(what: EnrollmentProfile, identity: str) -> dict[str, object]:
         "PayloadContent": content,
         "PayloadDescription": "Configures SCEP",
         "PayloadDisplayName": "SCEP",
-        "PayloadIdentifier": f"{IDENTIFIER}.enroll.scep",
+        "PayloadIdentifier": f"{inside}.scep",
         "PayloadOrganization": ORGANIZATION,
         "PayloadType": "com.apple.security.scep",
         "PayloadUUID": identity,

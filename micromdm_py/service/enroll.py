@@ -8,7 +8,15 @@ from datetime import datetime
 from typing import Protocol
 
 from micromdm_py.errors import NotConfigured, NotFound
-from micromdm_py.protocol.profile import ENROLLMENT, OTA, EnrollmentProfile, enrollment_profile, ota_profile
+from micromdm_py.protocol.profile import (
+    ENROLLMENT,
+    OTA,
+    OTA_PHASE2,
+    EnrollmentProfile,
+    enrollment_profile,
+    ota_phase2_profile,
+    ota_profile,
+)
 from micromdm_py.service.blueprints import PROFILE
 from micromdm_py.storage.base import Depot, PushBook, Shelf
 
@@ -72,13 +80,23 @@ class Enroll:
         stored = self._stored(ENROLLMENT)
         if stored is not None:
             return stored
-        challenge = self._challenges() if self._rule.one_time else self._rule.challenge
+        challenge = self._challenge()
         what = EnrollmentProfile(self._rule.server_url, self._topic(), challenge, self._rule.tls_certificate)
         return enrollment_profile(what, self._make_uuid)
 
     def ota(self) -> bytes:
         """The Profile Service payload, or the stored profile of that identifier."""
         return self._stored(OTA) or ota_profile(self._rule.server_url, self._make_uuid)
+
+    def phase2(self) -> bytes:
+        """The profile of phase 2 of over-the-air enrollment, or the stored profile of that identifier."""
+        stored = self._stored(OTA_PHASE2)
+        if stored is not None:
+            return stored
+        return ota_phase2_profile(self._rule.server_url, self._challenge(), self._make_uuid)
+
+    def _challenge(self) -> str | None:
+        return self._challenges() if self._rule.one_time else self._rule.challenge
 
     def _stored(self, identifier: str) -> bytes | None:
         try:

@@ -43,6 +43,7 @@ from micromdm_py.service.nano_certificate import EscrowUnlock, NanoCertificate
 from micromdm_py.service.profiles import Profiles
 from micromdm_py.service.push_certificate import PushCertificates
 from micromdm_py.service.sessions import Sessions
+from micromdm_py.service.signed_enrolment import SignedEnrolment
 from micromdm_py.service.tokens import Tokens
 from micromdm_py.service.users import Users
 from micromdm_py.service.views import Views
@@ -160,6 +161,7 @@ class Bench:
             NanoCertificate(store, certificates),
             EscrowUnlock(store, self.unlock, slots=1),
         )
+        enroll = Enroll(store, ProfileRule("https://mdm.example.com"), challenges, make_uuid)
         blueprints = Blueprints(store, wake=_nothing, now=now, make_uuid=make_uuid)
         users = Users(store, make_uuid=make_uuid, hash_password=lambda text: f"hash of {text}".encode())
         records = CommandRecords(store, self.wait, now=now)
@@ -169,7 +171,8 @@ class Bench:
             blueprints=blueprints,
             users=users,
             connect=Connect(store, identities, wants_idle=False, **told),
-            enroll=Enroll(store, ProfileRule("https://mdm.example.com"), challenges, make_uuid),
+            enroll=enroll,
+            signed_enrolment=SignedEnrolment(enroll, (), lambda: authority.certificate),
             authority=authority,
             challenges=challenges,
             commands=Commands(store, strict=False, wake=_nothing, now=now, make_uuid=make_uuid),

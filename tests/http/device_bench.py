@@ -23,6 +23,7 @@ from micromdm_py.service.checkin import CheckInService
 from micromdm_py.service.connect import Connect
 from micromdm_py.service.enroll import Challenges, Enroll, ProfileRule
 from micromdm_py.service.identity import AcceptanceRule, Identities
+from micromdm_py.service.signed_enrolment import SignedEnrolment
 from micromdm_py.storage.base import Store
 from micromdm_py.storage.memory.store import MemoryStore
 from micromdm_py.storage.records import BindingRule
@@ -69,8 +70,10 @@ class DeviceBench(Bench):
         profile: ProfileRule | None = None,
         header: str = "",
         trusted: tuple[Any, ...] = (),
+        device_authorities: tuple[Certificate, ...] = (),
         **changes: Any,
     ) -> None:
+        self.device_authorities = device_authorities
         self.binding, self.acceptance = binding or BindingRule(), acceptance or AcceptanceRule()
         self.challenge = challenge or ChallengeRule()
         self.profile = profile or ProfileRule("https://mdm.example.com", challenge="micromdm")
@@ -99,13 +102,15 @@ class DeviceBench(Bench):
         uuids = map("uuid-{}".format, itertools.count(1)).__next__
         base = super()._services(api_key)
         keeping = base.blueprints, base.users
+        enroll = Enroll(store, self.profile, challenges, uuids)
         return replace(
             base,
             checkin=CheckInService(store, identities, self._manage, *keeping, **told),
             connect=Connect(store, identities, wants_idle=True, **told),
             authority=authority,
             challenges=challenges,
-            enroll=Enroll(store, self.profile, challenges, uuids),
+            enroll=enroll,
+            signed_enrolment=SignedEnrolment(enroll, self.device_authorities, lambda: authority.certificate),
             client_certificates=self.client_certificates,
         )
 

@@ -1,0 +1,81 @@
+"""Profiles for devices that sign their request: automated enrollment, phases of over-the-air enrollment.
+
+Source: Apple, "Authenticating through web views" and "Over-the-Air Profile Delivery and Configuration".
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+
+from micromdm_py.errors import MalformedRequest, SignatureInvalid
+from micromdm_py.protocol.certificates import Certificate, issued_by
+from micromdm_py.protocol.plist import loads
+from micromdm_py.protocol.signature import SignedContent, verify_attached
+from micromdm_py.service.enroll import Enroll
+
+__all__ = ["SignedEnrolment"]
+
+logger = logging.getLogger(__name__)
+
+
+class SignedEnrolment:
+    """Hands out profiles to who can show the right certificate."""
+
+    def __init__(
+        self,
+        enroll: Enroll,
+        device_authorities: Sequence[Certificate],
+        authority: Callable[[], Certificate],
+    ) -> None:
+        """Make profiles with `enroll`.
+
+        Args:
+            enroll: makes the profiles.
+            device_authorities: who signs the certificates that devices have from the factory. Dates are not
+                looked at: Apple's ended in 2014, and devices still come with certificates of it.
+            authority: the authority of this server.
+        """
+        self._enroll, self._device_authorities, self._authority = enroll, device_authorities, authority
+
+    def automated(self, body: bytes) -> bytes:
+        """The enrollment profile for a device in automated enrollment.
+
+        Args:
+            body: CMS with the device's property list (`MachineInfo`) inside.
+        Raises: SignatureInvalid, MalformedRequest.
+        """
+        signed = verify_attached(body)
+        if not self._from_factory(signed.signer):
+            raise SignatureInvalid("unauthorized enrollment client: not signed by Apple Device CA")
+        _tell("automated enrollment", signed)
+        return self._enroll.profile()
+
+    def over_the_air(self, body: bytes) -> bytes:
+        """The answer to phases 2 and 3, which devices send to one URL.
+
+        Signed with the certificate from the factory: a profile with a SCEP payload. Signed with the identity
+        that came of it: the enrollment profile.
+
+        Raises: SignatureInvalid, MalformedRequest.
+        """
+        signed = verify_attached(body)
+        if self._from_factory(signed.signer):
+            _tell("over-the-air enrollment, phase 2", signed)
+            return self._enroll.phase2()
+        if issued_by(signed.signer, self._authority()):
+            _tell("over-the-air enrollment, phase 3", signed)
+            return self._enroll.profile()
+        raise SignatureInvalid(
+            "unauthorized client: signed neither by Apple Device CA nor by an identity of ours"
+        )
+
+    def _from_factory(self, signer: Certificate) -> bool:
+        return any(issued_by(signer, authority) for authority in self._device_authorities)
+
+
+def _tell(what: str, signed: SignedContent) -> None:
+    """Log who asks. Raises: MalformedRequest when the device says nothing that can be read."""
+    info = loads(signed.content)
+    if not isinstance(info, dict):
+        raise MalformedRequest("the signed content is not a dictionary")
+    told = {key: info.get(key) for key in ("SERIAL", "PRODUCT", "VERSION")}
+    logger.info("%s: %s", what, ", ".join(f"{key} {value!r}" for key, value in told.items() if value))
