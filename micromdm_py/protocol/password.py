@@ -23,7 +23,7 @@ def password_hash(password: str, salt: bytes, iterations: int = ITERATIONS) -> b
         iterations: rounds of PBKDF2-HMAC-SHA512.
     Returns: an XML property list, the value of `passwordHash`.
     """
-    secret = password.encode("utf-8", "surrogatepass")
+    secret = password.encode()
     entropy = hashlib.pbkdf2_hmac("sha512", secret, salt, iterations, ENTROPY_BYTES)
     inside = {"entropy": entropy, "iterations": iterations, "salt": salt}
     return dumps_indented({"SALTED-SHA512-PBKDF2": inside})

@@ -136,7 +136,7 @@ class Users:
         return replace(user, udid=udid, user_id=user_id, auth_token=_text(found, "auth_token"))
 
     def _password(self, found: dict[str, Json]) -> bytes:
-        given, password = data(found, "password_hash"), field(found, "password", str) or ""
+        given, password = data(found, "password_hash"), _text(found, "password")
         if given and password:
             raise MalformedField("password", "must not come together with password_hash")
         return self._hash(password) if password else given
@@ -201,6 +201,10 @@ def _text(found: dict[str, Json], name: str) -> str:
     value = field(found, name, str) or ""
     if len(value) > MAX_TEXT:
         raise MalformedField(name, f"is longer than {MAX_TEXT} characters")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise MalformedField(name, "is not valid Unicode") from None
     return value
 
 

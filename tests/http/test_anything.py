@@ -21,6 +21,10 @@ ROUTES = [
     "/push/{}",
     "/v1/config/certificate",
     "/v1/challenge",
+    "/v1/profiles",
+    "/v1/blueprints",
+    "/v1/blueprints/{}/apply",
+    "/v1/users",
     "/version",
     "/{}",
 ]
@@ -59,7 +63,28 @@ commands = st.fixed_dictionaries(
 plists = st.sampled_from(
     [b"<plist><dict><key>CommandUUID</key>", b"<string>a</string>", b"</dict></plist>", b"<?xml"]
 )
-bodies = objects | commands | st.binary(max_size=60) | st.lists(plists, max_size=6).map(b"".join)
+LIBRARY = {
+    "profile": ["Identifier", "Mobileconfig"],
+    "blueprint": [
+        *("uuid", "name", "profile_ids", "user_uuids", "apply_at"),
+        *("install_application_manifest_urls", "skip_primary_setup_account_creation"),
+    ],
+    "user": [
+        *("uuid", "udid", "user_id", "user_shortname", "auth_token"),
+        *("password_hash", "password", "hidden"),
+    ],
+}
+library = st.sampled_from(list(LIBRARY)).flatmap(
+    lambda kind: st.fixed_dictionaries(
+        {kind: st.dictionaries(st.sampled_from(LIBRARY[kind]), leaves | st.lists(leaves, max_size=3))}
+    )
+)
+listings = st.dictionaries(
+    st.sampled_from(["id", "ids", "names", "uuids", "FilterName", "udids", "filter_udid", "page", "opts"]),
+    leaves | st.lists(leaves, max_size=3),
+)
+kept = (library | listings).map(lambda found: json.dumps(found).encode())
+bodies = objects | commands | kept | st.binary(max_size=60) | st.lists(plists, max_size=6).map(b"".join)
 
 
 @functools.cache
@@ -118,3 +143,24 @@ def test_headers_of_any_kind(key: str, other: str) -> None:
     for credentials in (None, header, "Basic " + header):
         assert shared().ask("POST", "/v1/commands", body, key=credentials).status == 401
     check("POST", "/v1/commands", body, idempotency_key=other, user_agent=other, content_type=other)
+
+
+@given(kept, kept)
+@example(b'{"user": {"password": "\\ud800"}}', b'{"user": {"uuid": "u"}}')
+@example(
+    b'{"user": {"uuid": "u", "user_longname": "\\ud800"}}',
+    b'{"blueprint": {"uuid": "b", "name": "n", "user_uuids": ["u"], "apply_at": ["enroll"]}}',
+)
+@example(
+    b"{}", b'{"blueprint": {"uuid": "b", "name": "n", "install_application_manifest_urls": ["\\ud800"]}}'
+)
+def test_profiles_blueprints_and_users_of_any_kind(first: bytes, second: bytes) -> None:
+    for path in ("/v1/profiles", "/v1/users", "/v1/blueprints"):
+        for body in (first, second):
+            check("PUT", path, body)
+            check("POST", path, body)
+    check("POST", "/v1/blueprints/n/apply", b'{"udids": ["U"]}')
+    for path in ("/v1/blueprints", "/v1/profiles", "/v1/users"):
+        check("POST", path, b"{}")
+        check("DELETE", path, first)
+    check("DELETE", "/v1/commands/U", b"")
