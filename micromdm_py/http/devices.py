@@ -4,6 +4,7 @@ from functools import partial
 
 import falcon
 
+from micromdm_py.http.audit import audit_note
 from micromdm_py.http.body import read_body
 from micromdm_py.http.describe import ANY, TIME, describe, note
 from micromdm_py.http.reply import flag, query_number, query_value, reply
@@ -63,7 +64,12 @@ class DevicesResource:
     )
     def on_delete(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Remove device records."""
-        reply(resp, self._devices.remove(read_body(req, self._max), purge=flag(req, "purge")))
+        reply(
+            resp,
+            self._devices.remove(
+                read_body(req, self._max), purge=flag(req, "purge"), tell=partial(audit_note, req)
+            ),
+        )
 
 
 class DeviceSearchResource:

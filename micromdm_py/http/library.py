@@ -1,9 +1,11 @@
 """/v1/profiles, /v1/blueprints and /v1/users: what administrators keep on the server for devices."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import falcon
 
+from micromdm_py.http.audit import audit_note
 from micromdm_py.http.body import read_body
 from micromdm_py.http.describe import BASE64, describe, needed, note
 from micromdm_py.http.reply import flag, reply
@@ -59,14 +61,19 @@ class ProfilesResource:
     )
     def on_put(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Store a profile; `?sign=true` signs it first."""
-        reply(resp, self._profiles.apply(read_body(req, self._max), sign=flag(req, "sign")))
+        reply(
+            resp,
+            self._profiles.apply(
+                read_body(req, self._max), sign=flag(req, "sign"), tell=partial(audit_note, req)
+            ),
+        )
 
     @describe(
         takes={"ids": [str]}, gives={}, answers={404: "One is not there.", 409: "A blueprint names one."}
     )
     def on_delete(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Remove profiles."""
-        reply(resp, self._profiles.remove(read_body(req, self._max)))
+        reply(resp, self._profiles.remove(read_body(req, self._max), tell=partial(audit_note, req)))
 
 
 class BlueprintsResource:
@@ -86,12 +93,12 @@ class BlueprintsResource:
     @describe(takes={"blueprint": needed(BLUEPRINT)}, gives={}, answers={409: "Another one has this name."})
     def on_put(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Store a blueprint."""
-        reply(resp, self._blueprints.apply(read_body(req, self._max)))
+        reply(resp, self._blueprints.apply(read_body(req, self._max), tell=partial(audit_note, req)))
 
     @describe(takes={"names": [str]}, gives={}, answers={404: "One is not there."})
     def on_delete(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Remove blueprints."""
-        reply(resp, self._blueprints.remove(read_body(req, self._max)))
+        reply(resp, self._blueprints.remove(read_body(req, self._max), tell=partial(audit_note, req)))
 
 
 class BlueprintApplyResource:
@@ -110,7 +117,10 @@ class BlueprintApplyResource:
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """Queue what a blueprint says for some devices."""
-        reply(resp, self._blueprints.apply_to(name, read_body(req, self._max)))
+        reply(
+            resp,
+            self._blueprints.apply_to(name, read_body(req, self._max), tell=partial(audit_note, req, name)),
+        )
 
 
 class UsersResource:
@@ -136,12 +146,12 @@ class UsersResource:
     )
     def on_put(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Make or replace a user."""
-        reply(resp, self._users.apply(read_body(req, self._max)))
+        reply(resp, self._users.apply(read_body(req, self._max), tell=partial(audit_note, req)))
 
     @describe(takes={"uuids": [str]}, gives={}, answers={404: "One is not there."})
     def on_delete(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Remove users."""
-        reply(resp, self._users.remove(read_body(req, self._max)))
+        reply(resp, self._users.remove(read_body(req, self._max), tell=partial(audit_note, req)))
 
 
 def add_library(

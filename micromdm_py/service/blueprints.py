@@ -17,7 +17,7 @@ from micromdm_py.protocol.jsonreply import json_reply
 from micromdm_py.protocol.plist import Value, dumps_compact
 from micromdm_py.service.commands import check_api_id
 from micromdm_py.service.users import USER, User, decode_user
-from micromdm_py.service.wrapped import options
+from micromdm_py.service.wrapped import Tell, options, tell_nobody
 from micromdm_py.storage.base import CommandQueue, Documents, Shelf
 from micromdm_py.storage.records import NewEntry
 
@@ -90,17 +90,19 @@ class Blueprints:
             listed = [_named(listed, name)]
         return json_reply({"blueprints": [_shown(one) for one in listed] or None})
 
-    def apply(self, body: bytes) -> bytes:
+    def apply(self, body: bytes, *, tell: Tell = tell_nobody) -> bytes:
         """Keep a blueprint, replacing the one with the same uuid.
 
         Args:
             body: JSON `{"blueprint": {…}}`.
+            tell: learns the name.
         Raises: MalformedRequest, also for a profile that does not exist; Conflict for a name that is taken.
         """
         found = field(read_object(body, trailing="ignore"), "blueprint", dict)
         if found is None:
             raise MalformedRequest("no blueprint supplied")
         blueprint = _read(found)
+        tell(blueprint.name)
 
         def change(shelf: Documents) -> None:
             for other in blueprints_of(shelf.scan):
@@ -115,9 +117,10 @@ class Blueprints:
         logger.info("blueprint %s stored", blueprint.name)
         return json_reply({})
 
-    def remove(self, body: bytes) -> bytes:
+    def remove(self, body: bytes, *, tell: Tell = tell_nobody) -> bytes:
         """Delete the blueprints named by `names`: all or none. Raises: NotFound."""
         names = strings(options(body), "names")
+        tell(", ".join(names))
 
         def change(shelf: Documents) -> None:
             listed = blueprints_of(shelf.scan)
@@ -127,7 +130,7 @@ class Blueprints:
         self._store.change_documents(change)
         return json_reply({})
 
-    def apply_to(self, name: str, body: bytes) -> bytes:
+    def apply_to(self, name: str, body: bytes, *, tell: Tell = tell_nobody) -> bytes:
         """Queue what a blueprint says for the devices named by `udids`, now.
 
         Returns: `{"udids": {udid: [command uuids]}}`.
@@ -137,6 +140,7 @@ class Blueprints:
         udids = [check_api_id("udids", udid) for udid in strings(options(body), "udids")]
         if not 0 < len(udids) <= MAX_ITEMS:
             raise MalformedRequest(f"udids: must name 1 to {MAX_ITEMS} devices")
+        tell(", ".join(udids))
         commands = self._commands(blueprint)
         size = sum(len(dumps_compact(one)) for one in commands) * len(udids)
         if size > MAX_BYTES:

@@ -9,7 +9,7 @@ from micromdm_py.protocol.ids import check_id
 from micromdm_py.protocol.jsonbody import strings
 from micromdm_py.protocol.jsonreply import json_reply, json_time
 from micromdm_py.service.dep.roster import Roster
-from micromdm_py.service.wrapped import number, options
+from micromdm_py.service.wrapped import Tell, number, options, tell_nobody
 from micromdm_py.storage.base import Enrollments
 from micromdm_py.storage.records import DeviceFilter, EnrollmentRecord
 
@@ -90,7 +90,7 @@ class Devices:
             shown += [_not_enrolled(serial, known[serial]) for serial in waiting]
         return shown
 
-    def remove(self, body: bytes, *, purge: bool) -> bytes:
+    def remove(self, body: bytes, *, purge: bool, tell: Tell = tell_nobody) -> bytes:
         """Delete device records by id or serial number: all or none.
 
         Devices that have not enrolled are left out of lists until Apple mentions them again.
@@ -98,6 +98,7 @@ class Devices:
         Args:
             body: JSON with `udids` and `serials`, at the top or inside `Opts`.
             purge: also withdraw the queue and delete push data, binding and block mark.
+            tell: learns the ids.
         Raises: MalformedField, NotFound.
         """
         found = options(body)
@@ -105,6 +106,7 @@ class Devices:
         _check_ids("udids", udids)
         _check_ids("serials", serials)
         ids = udids + serials
+        tell(", ".join(ids))
         enrolled = self._enrolled(ids)
         known = [one for one in {*ids, *enrolled} if (device := self._roster.get(one)) and device.listed]
         named = [one for one in ids if one in enrolled or one not in known]

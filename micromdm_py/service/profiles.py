@@ -13,7 +13,7 @@ from micromdm_py.protocol.jsonreply import base64_text, json_reply
 from micromdm_py.protocol.plist import loads
 from micromdm_py.protocol.signature import verify_attached
 from micromdm_py.service.blueprints import PROFILE, blueprints_of
-from micromdm_py.service.wrapped import options
+from micromdm_py.service.wrapped import Tell, options, tell_nobody
 from micromdm_py.storage.base import Documents, Shelf
 
 __all__ = ["Profiles", "payload_identifier"]
@@ -37,19 +37,20 @@ class Profiles:
         listed = [{"Identifier": one, "Mobileconfig": base64_text(profile)} for one, profile in found]
         return json_reply({"profiles": listed or None})
 
-    def apply(self, body: bytes, *, sign: bool) -> bytes:
+    def apply(self, body: bytes, *, sign: bool, tell: Tell = tell_nobody) -> bytes:
         """Keep a profile, replacing the one with the same identifier.
 
         Args:
             body: JSON `{"profile": {"Identifier": …, "Mobileconfig": base64}}`.
             sign: sign it first, unless it is signed already.
+            tell: learns the identifier.
         Raises: MalformedRequest.
         """
         found = field(read_object(body, trailing="ignore"), "profile", dict) or {}
         name = field(found, "Identifier", str) or ""
         if not name:
             raise MalformedRequest("Profile struct must have Identifier")
-        check_id("Identifier", name)
+        tell(check_id("Identifier", name))
         profile = data(found, "Mobileconfig")
         if not profile:
             raise MalformedRequest("no Mobileconfig data")
@@ -61,12 +62,13 @@ class Profiles:
         logger.info("profile %s stored", name)
         return json_reply({})
 
-    def remove(self, body: bytes) -> bytes:
+    def remove(self, body: bytes, *, tell: Tell = tell_nobody) -> bytes:
         """Delete the profiles named by `ids`: all or none.
 
         Raises: NotFound naming the first unknown one; Conflict for one that a blueprint names.
         """
         ids = strings(options(body), "ids")
+        tell(", ".join(ids))
 
         def change(shelf: Documents) -> None:
             named = {name: one.name for one in blueprints_of(shelf.scan) for name in one.profile_ids}

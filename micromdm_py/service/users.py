@@ -18,7 +18,7 @@ from micromdm_py.protocol.enrollment import SHARED_IPAD_USER_ID, EnrollmentKind,
 from micromdm_py.protocol.ids import check_id
 from micromdm_py.protocol.jsonbody import Json, data, field, read_object, strings
 from micromdm_py.protocol.jsonreply import base64_text, json_reply
-from micromdm_py.service.wrapped import number, options
+from micromdm_py.service.wrapped import Tell, number, options, tell_nobody
 from micromdm_py.storage.base import Documents, Shelf
 
 __all__ = ["USER", "USER_CHANNEL", "User", "Users", "decode_user", "encode_user"]
@@ -77,12 +77,13 @@ class Users:
         listed = listed[page * size : page * size + size] if size else listed
         return json_reply({"users": [_shown(one) for one in listed] or None})
 
-    def apply(self, body: bytes) -> bytes:
+    def apply(self, body: bytes, *, tell: Tell = tell_nobody) -> bytes:
         """Make a user, or replace the one with the same uuid.
 
         Args:
             body: JSON `{"user": {…}}`. `password` may be given in place of `password_hash`; only its hash is
                 kept. Without `uuid` a new one is made, and what belongs to a channel is not taken.
+            tell: learns the uuid.
         Returns: the user as stored.
         Raises: MalformedRequest.
         """
@@ -90,6 +91,7 @@ class Users:
         if given is None:
             raise MalformedRequest("no user supplied")
         user = self._read(given)
+        tell(user.uuid)
 
         def change(shelf: Documents) -> None:
             shelf.put(USER, user.uuid, encode_user(user))
@@ -100,9 +102,10 @@ class Users:
         logger.info("user %s stored", user.uuid)
         return json_reply({"user": _shown(user)})
 
-    def remove(self, body: bytes) -> bytes:
+    def remove(self, body: bytes, *, tell: Tell = tell_nobody) -> bytes:
         """Delete the users named by `uuids`: all or none; their channels stay enrolled. Raises: NotFound."""
         uuids = strings(options(body), "uuids")
+        tell(", ".join(uuids))
 
         def change(shelf: Documents) -> None:
             for uuid in dict.fromkeys(uuids):

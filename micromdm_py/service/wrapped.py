@@ -1,15 +1,27 @@
-"""Request fields that MicroMDM wants inside `Opts` on some routes and beside it on others: taken in both."""
+"""What services that take requests share: fields inside `Opts` or beside it, and telling what it is about."""
+
+from collections.abc import Callable
 
 from micromdm_py.errors import MalformedField
 from micromdm_py.protocol.jsonbody import Json, field, read_object
 
-__all__ = ["MAX_PAGE", "number", "options"]
+__all__ = ["MAX_PAGE", "Tell", "number", "options", "tell_nobody"]
+
+Tell = Callable[[str], None]
+"""Called with the names of what a request is about, before it is changed: for the audit log."""
 
 MAX_PAGE = 2**31 - 1
 
 
+def tell_nobody(_names: str) -> None:
+    """The `Tell` of callers whose requests are not written down."""
+
+
 def options(body: bytes) -> dict[str, Json]:
-    """The fields of a request. Raises: MalformedField."""
+    """The fields of a request, which MicroMDM wants inside `Opts` on some routes and beside it on others.
+
+    Raises: MalformedField.
+    """
     found = read_object(body, trailing="ignore")
     return {**found, **(field(found, "opts", dict) or {})}
 

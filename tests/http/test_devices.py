@@ -53,6 +53,7 @@ def test_purging_is_asked_for_by_query(bench: Bench) -> None:
     device.queue("one")
     assert bench.ask("DELETE", "/v1/devices?purge=true", b'{"udids": ["A"]}').status == 200
     assert device.waiting() == []
+    assert bench.ask("GET", "/v1/audit").json()["entries"][0]["target"] == "A"
     assert bench.ask("DELETE", "/v1/devices?purge=x", b'{"udids": ["B"]}').error.startswith("purge: ")
     assert udids(bench) == ["B"]
 

@@ -157,3 +157,26 @@ def test_a_user_channel_makes_a_user_and_gets_no_blueprint() -> None:
     (found,) = put(bench, "/v1/users", {"filter_udid": ["UDID-1"]}, "POST")["users"]
     assert (found["user_id"], found["auth_token"]) == ("USER-1", "bb" * 32)
     assert bench.ask("GET", "/v1/commands/UDID-1:USER-1").json() == {}
+
+
+def test_changes_are_in_the_audit_log_by_name(bench: Bench) -> None:
+    bench.ask("PUT", "/v1/profiles", BODY)
+    put(bench, "/v1/blueprints", blueprint())
+    put(bench, "/v1/blueprints/all%20phones/apply", {"udids": ["A", "B"]}, "POST")
+    put(bench, "/v1/users", {"user": {"uuid": "u-1", "password": "clear"}})
+    put(bench, "/v1/users", {}, "POST")
+    put(bench, "/v1/users", {"uuids": ["u-1"]}, "DELETE")
+    put(bench, "/v1/blueprints", {"names": ["all phones"]}, "DELETE")
+    put(bench, "/v1/profiles", {"ids": ["com.example.a"]}, "DELETE")
+    put(bench, "/v1/devices", {"udids": [], "serials": []}, "DELETE")
+    found = bench.ask("GET", "/v1/audit").json()["entries"]
+    assert [(one["action"], one.get("target", ""), one.get("detail", "")) for one in reversed(found)] == [
+        ("mdm.apple.profile.set", "com.example.a", ""),
+        ("mdm.apple.blueprint.set", "all phones", ""),
+        ("mdm.apple.blueprint.apply", "all phones", "A, B"),
+        ("mdm.apple.user.set", "u-1", ""),
+        ("mdm.apple.user.set", "u-1", ""),
+        ("mdm.apple.blueprint.set", "all phones", ""),
+        ("mdm.apple.profile.set", "com.example.a", ""),
+        ("mdm.apple.device.remove", "", ""),
+    ]
