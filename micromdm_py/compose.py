@@ -39,6 +39,7 @@ from micromdm_py.protocol.certificates import Certificate, load_certificate
 from micromdm_py.protocol.password import SALT_BYTES, password_hash
 from micromdm_py.receivers import show_url
 from micromdm_py.server.lock import lock_store
+from micromdm_py.service.apps import Apps
 from micromdm_py.service.blueprints import Blueprints
 from micromdm_py.service.bulk import Bulk
 from micromdm_py.service.ca import CertificateAuthority, ChallengeRule, create_authority
@@ -109,6 +110,8 @@ def prepare(config: Config) -> bytes | None:
         authority = store.authority()
     finally:
         store.close()
+    if files := _files(config):
+        files.sweep()
     if not (config.tls and config.tls_client_auth and authority):
         return None
     return ssl.DER_cert_to_PEM_cert(authority[0]).encode()
@@ -292,6 +295,7 @@ def _services(config: Config, store: Store) -> Services:
         NanoCertificate(store, push_certificates),
         EscrowUnlock(store, lead.waiting(HttpUnlock()), slots=slots),
     )
+    files = _files(config)
     return Services(
         checkin=CheckInService(
             store,
@@ -337,6 +341,7 @@ def _services(config: Config, store: Store) -> Services:
         profiles=Profiles(store, authority.sign),
         blueprints=blueprints,
         users=users,
+        apps=Apps(files, config.server_url.rstrip("/")),
         views=Views(store, now=_now, show_url=show_url),
         sessions=Sessions(
             store, token_service(store), config.api_key, now=_now, make_secret=secrets.token_urlsafe
@@ -353,7 +358,7 @@ def _services(config: Config, store: Store) -> Services:
         now=_now,
         client_certificates=ClientCertificates(config.client_cert_header, trusted),
         proxy_headers=ProxyHeaders(trusted, enabled=config.http_proxy_headers),
-        files=_files(config),
+        files=files,
     )
 
 
@@ -364,7 +369,8 @@ def _files(config: Config) -> FileRepository | None:
     folder = config.config_path
     own = [store_path(config), folder / "micromdm.db", folder / "le-certificates", _socket(config)]
     given = (config.tls_key, config.api_key_file, config.webhook_hmac_key_file)
-    return FileRepository(Path(config.filerepo), [*own, *(Path(name) for name in given if name)])
+    private = [*own, *(Path(name) for name in given if name)]
+    return FileRepository(Path(config.filerepo), private, before_wait=lead.give_up)
 
 
 def device_authorities(path: str) -> list[Certificate]:

@@ -50,7 +50,15 @@ INWARD = {
         "storage.timeline",
         "storage.transfer",
     ),
-    "service": ("errors", "logs", "protocol", "storage.base", "storage.history", "storage.records"),
+    "service": (
+        "errors",
+        "logs",
+        "protocol",
+        "storage.base",
+        "storage.files",
+        "storage.history",
+        "storage.records",
+    ),
     "net": ("errors", "logs", "protocol", "receivers", "service", "storage.base", "storage.records"),
     "http": (
         "errors",

@@ -16,6 +16,7 @@ from micromdm_py.http.admin.pages import (
     StyleResource,
 )
 from micromdm_py.http.admin.visit import LoginResource, LogoutResource
+from micromdm_py.http.apps import AppsResource
 from micromdm_py.http.audit import AuditResource, AuditTrail
 from micromdm_py.http.auth import Access
 from micromdm_py.http.challenge import ChallengeResource
@@ -68,6 +69,7 @@ from micromdm_py.http.request import RequestLog
 from micromdm_py.http.routes import Routes
 from micromdm_py.http.scep import ScepResource
 from micromdm_py.http.tokens import TokenResource, TokensResource
+from micromdm_py.service.apps import Apps
 from micromdm_py.service.blueprints import Blueprints
 from micromdm_py.service.ca import CertificateAuthority
 from micromdm_py.service.checkin import CheckInService
@@ -127,6 +129,7 @@ class Services:
     profiles: Profiles
     blueprints: Blueprints
     users: Users
+    apps: Apps
     feed: Feed | None
     views: Views
     sessions: Sessions
@@ -243,6 +246,7 @@ def _admin_routes(app: App, services: Services, rule: AppRule) -> None:
     app.add_route("/v1/tokens/{name:segment}", TokenResource(services.tokens))
     app.add_route("/v1/audit", AuditResource(services.audit_log))
     add_library(app, services.profiles, services.blueprints, services.users, limit)
+    app.add_route("/v1/apps", AppsResource(services.apps))
     if services.feed is not None:
         app.add_route("/v1/events", EventsResource(services.feed))
     app.add_route("/v1/webhooks", WebhooksResource(services.webhooks))

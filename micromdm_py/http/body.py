@@ -40,7 +40,8 @@ def stream_body(req: falcon.Request, max_bytes: int | None = None) -> Iterator[b
 
     Args:
         req: the request; its body has not been read.
-        max_bytes: most bytes that are taken; None for no limit.
+        max_bytes: most bytes that are taken; None for no limit, of time neither: then only a client that has
+            fallen silent is cut off.
     Yields: pieces of about 64 KiB.
     Raises: as :func:`read_body`.
     """
@@ -50,6 +51,8 @@ def stream_body(req: falcon.Request, max_bytes: int | None = None) -> Iterator[b
     if max_bytes is not None and announced is not None and announced > max_bytes:
         raise _too_large(max_bytes)
     source = cast(_Input, req.env["wsgi.input"])
+    if max_bytes is None and (be_patient := getattr(source, "be_patient", None)):
+        be_patient()  # of our server; a body that has arrived already has none
     received = 0
     while announced is None or received < announced:
         piece = _read(source, _PIECE_BYTES if announced is None else min(_PIECE_BYTES, announced - received))

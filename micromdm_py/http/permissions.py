@@ -69,6 +69,7 @@ PERMISSIONS: Mapping[str, Mapping[str, str]] = {
     "/nano/v1/push/{ids:segment}": {"GET": PUSH, "PUT": PUSH, "POST": PUSH},
     "/nano/v1/pushcert": {"GET": "server.config.get", "PUT": "server.config.set"},
     "/nano/v1/escrowkeyunlock": {"POST": "mdm.apple.device.unlock"},
+    "/v1/apps": {"POST": "mdm.apple.app.list", "PUT": "mdm.apple.app.set"},
     "/v1/tokens": {"GET": "server.token.list", "POST": "server.token.create"},
     "/v1/tokens/{name:segment}": {"DELETE": "server.token.revoke"},
     "/v1/events": {"GET": "mdm.event.get"},

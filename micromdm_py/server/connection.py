@@ -76,6 +76,7 @@ class Connection:
         self._sent = 0
         self._received = 0
         self._since = 0.0
+        self._patient = False
 
     # Incoming
 
@@ -100,7 +101,17 @@ class Connection:
         """Start the clock of the body."""
         self._since = time.monotonic()
         self._received = 0
+        self._patient = False
         self.deadline = self._since + self.limits.body_s
+
+    def be_patient(self) -> None:
+        """Let the body take as long as it likes while something of it comes every ``body_s``."""
+        self._patient = True
+
+    def _body_deadline(self) -> float:
+        if self._patient:
+            return time.monotonic() + self.limits.body_s
+        return self._since + self.limits.body_s + self._received / self.limits.bytes_per_s
 
     def _chunk(self, size: int) -> bool:
         """Wait for more input; False when there will be none."""
@@ -108,7 +119,7 @@ class Connection:
         wait.register(self.fd, select.POLLIN)
         try:
             while not (count := self.receive(max(_RECEIVE_BYTES, min(size, _LARGE_RECEIVE_BYTES)))):
-                self.deadline = self._since + self.limits.body_s + self._received / self.limits.bytes_per_s
+                self.deadline = self._body_deadline()
                 wait.poll()
         except Closed:
             return False

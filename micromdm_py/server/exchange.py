@@ -117,7 +117,7 @@ class Exchange:
                 connection.write(_CONTINUE)
                 connection.flush()
 
-        return RequestBody(body, ask if head.expects_continue else None)
+        return RequestBody(body, ask if head.expects_continue else None, connection.be_patient)
 
     def _environ(self, connection: Connection, head: Head) -> Environ:
         environ = self._common.copy()

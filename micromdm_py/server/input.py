@@ -20,14 +20,17 @@ class RequestBody:
     the client has closed or was cut.
     """
 
-    def __init__(self, body: Body, ask: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, body: Body, ask: Callable[[], None] | None = None, be_patient: Callable[[], None] = lambda: None
+    ) -> None:
         """Take gunicorn's reader.
 
         Args:
             body: reads and decodes.
             ask: called before the first read: tells a client that waits for it to send the body.
+            be_patient: for applications to call: from now on only silence ends the body, not its pace.
         """
-        self._body, self._ask = body, ask
+        self._body, self._ask, self.be_patient = body, ask, be_patient
 
     @property
     def spent(self) -> bool:

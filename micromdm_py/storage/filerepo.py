@@ -2,35 +2,64 @@
 
 Only regular files are handed out, and none whose name, or the name of a folder on the way, begins with a
 dot. A symbolic link is followed: only who may write into the folder can make one. The server's own state is
-never handed out, wherever the folder lies.
+never handed out nor replaced, wherever the folder lies.
+
+What arrives is written to a file beside the others, whose name begins with a dot, and gets its name when it
+is whole. Its writer holds a lock on it; one that nobody locks was left by a process that was killed.
 """
 
+import contextlib
+import fcntl
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
+from tempfile import mkstemp
 
-from micromdm_py.errors import NotFound
-from micromdm_py.storage.files import StoredFile
+from micromdm_py.errors import Conflict, NotFound, StorageUnavailable
+from micromdm_py.storage.files import Draft, StoredFile
 
 __all__ = ["FileRepository"]
 
 _HIDDEN = "."
+_DRAFT = ".upload-"
+_MODE = 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class _DraftFile:
+    """Implements `storage.files.Draft`."""
+
+    file: FileIO
+    path: Path
+
+    def write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        with _on_disk():
+            while rest:
+                rest = rest[self.file.write(rest) :]
 
 
 class FileRepository:
     """Implements `storage.files.Files` on a folder."""
 
-    def __init__(self, folder: Path, private: Iterable[Path] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        private: Iterable[Path] = (),
+        before_wait: Callable[[], None] = lambda: None,
+    ) -> None:
         """Take the folder.
 
         Args:
             folder: has to exist.
             private: the server's files and folders; nothing whose path begins with one of these is handed
-                out, `micromdm.lmdb.old` as little as `micromdm.lmdb`.
+                out or replaced, `micromdm.lmdb.old` as little as `micromdm.lmdb`.
+            before_wait: called by each thread that is about to wait for the disk.
         """
-        self._folder = folder
+        self._folder, self._before_wait = folder, before_wait
         self._private = tuple(str(path.resolve()) for path in private)
 
     def open(self, path: str) -> StoredFile:
@@ -40,12 +69,50 @@ class FileRepository:
             raise NotFound(f"not found: File {path}")
         try:
             return self._open(self._folder.joinpath(*parts))
-        except (
-            OSError,
-            UnicodeError,
-            RuntimeError,
-        ) as fault:  # too long, not ours to read, links in a circle
+        except (OSError, UnicodeError, RuntimeError) as fault:  # too long, not readable, links in a circle
             raise NotFound(f"not found: File {path}") from fault
+
+    def names(self, ending: str) -> list[str]:
+        """See `storage.files.Files`."""
+        with _on_disk(), os.scandir(self._folder) as entries:
+            found = [entry.name for entry in entries if entry.name.endswith(ending) and entry.is_file()]
+        return sorted(name for name in found if not name.startswith(_HIDDEN) and name.isprintable())
+
+    @contextlib.contextmanager
+    def draft(self) -> Iterator[Draft]:
+        """See `storage.files.Files`."""
+        with _on_disk():
+            handle, name = mkstemp(prefix=_DRAFT, dir=self._folder)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        path = Path(name)
+        with FileIO(handle, "r+") as file:
+            try:
+                yield _DraftFile(file, path)
+            finally:
+                path.unlink(missing_ok=True)
+
+    def keep(self, drafts: Sequence[tuple[str, Draft]]) -> None:
+        """See `storage.files.Files`."""
+        self._before_wait()
+        folder = self._folder.resolve()
+        for name, draft in drafts:
+            if (folder / name).is_dir() or str(folder / name).startswith(self._private):
+                raise Conflict(f"{name}: the name is taken by something that is no package")
+            with _on_disk():
+                os.fchmod(draft.file.fileno(), _MODE)
+                os.fsync(draft.file.fileno())
+        with _on_disk():
+            for name, draft in drafts:
+                assert isinstance(draft, _DraftFile)  # noqa: S101 - they come from `draft`
+                draft.path.rename(folder / name)
+            _sync_folder(folder)
+
+    def sweep(self) -> None:
+        """Remove what processes have left that were killed while they received files."""
+        for path in self._folder.glob(f"{_DRAFT}*"):
+            with contextlib.suppress(OSError), path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
 
     def _open(self, path: Path) -> StoredFile:
         real = path.resolve(strict=True)
@@ -58,3 +125,20 @@ class FileRepository:
             file.close()
             raise FileNotFoundError("not a regular file")
         return StoredFile(file, about.st_size, about.st_mtime_ns)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _on_disk() -> Iterator[None]:
+    """Turn what the disk refuses into our error."""
+    try:
+        yield
+    except OSError as fault:
+        raise StorageUnavailable(f"file repository: {fault.strerror}") from fault

@@ -49,8 +49,8 @@ LIBRARY = (
 class Site:
     """A server and the devices that have enrolled with it."""
 
-    def __init__(self, server: Server) -> None:
-        self.server = server
+    def __init__(self, server: Server, repo: Path) -> None:
+        self.server, self._repo = server, repo
         self.port = int(server.url.rpartition(":")[2])
         self.identity = cache(self._identity)
 
@@ -72,7 +72,7 @@ class Site:
             pieces = [body[i : i + 100] for i in range(0, len(body), 100)]
             chunks = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
             client.send(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + chunks + b"0\r\n\r\n")
-            return client.answer()
+            return client.answer(to=method)
         finally:
             client.close()
 
@@ -89,6 +89,8 @@ class Site:
 
     def clean(self) -> None:
         """Remove what earlier cases have left."""
+        for file in self._repo.iterdir():
+            file.unlink()
         for path, kept, names, key in LIBRARY:
             answer = self.ask("POST", path, b"{}", AUTH, False)
             found = (
@@ -129,8 +131,11 @@ def site_of(
         @cache
         def start(key: str, uploads: bool, flags: tuple[str, ...]) -> Site:
             folder: Path = tmp_path_factory.mktemp("golden") / "store"
+            repo = folder.parent / "repo"
+            repo.mkdir()
             pushes = ("-apns-url", apns.url, "-apns-ca-file", apns.ca_file)
-            return Site(stack.enter_context(serving(folder, "-api-key", key, *pushes, *flags)))
+            words = [flag.replace("<repo>", str(repo)) for flag in flags]
+            return Site(stack.enter_context(serving(folder, "-api-key", key, *pushes, *words)), repo)
 
         def site(case: Case) -> Site:
             uploads = any(

@@ -20,6 +20,7 @@ from micromdm_py.http.proxy import ProxyHeaders, TrustedProxies
 from micromdm_py.http.request import RequestLog
 from micromdm_py.protocol.checkin import DeclarativeManagement
 from micromdm_py.receivers import show_url
+from micromdm_py.service.apps import Apps
 from micromdm_py.service.blueprints import Blueprints
 from micromdm_py.service.bulk import Bulk
 from micromdm_py.service.ca import CertificateAuthority, ChallengeRule
@@ -170,6 +171,7 @@ class Bench:
             profiles=Profiles(store, authority.sign),
             blueprints=blueprints,
             users=users,
+            apps=Apps(self._files, "https://mdm.example.com"),
             connect=Connect(store, identities, wants_idle=False, **told),
             enroll=enroll,
             signed_enrolment=SignedEnrolment(enroll, (), lambda: authority.certificate),

@@ -63,15 +63,16 @@ class Client:
         fields = {"Host": "localhost", "Content-Length": str(len(body)), **headers}
         lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
         self.send("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
-        return self.answer()
+        return self.answer(to=method)
 
-    def answer(self) -> Answer:
+    def answer(self, *, to: str = "GET") -> Answer:
+        """Read an answer; `to` is the method that was asked with."""
         status = int(self._file.readline().split()[1])
         headers = {}
         while line := self._file.readline().strip():
             name, _, value = line.decode("latin-1").partition(": ")
             headers[name.lower()] = value
-        if status == 100:
+        if status == 100 or to == "HEAD":
             return Answer(status, headers, b"")
         if headers.get("transfer-encoding") == "chunked":
             body = b""

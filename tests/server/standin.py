@@ -67,6 +67,8 @@ class StandInApp:
         elif path == "/environ":
             body = json.dumps({k: v for k, v in environ.items() if isinstance(v, str)}).encode()
         else:
+            if path == "/patient":
+                environ["wsgi.input"].be_patient()  # type: ignore[attr-defined]
             body = environ["wsgi.input"].read()  # type: ignore[attr-defined]
         start_response("200 OK", [("X-Method", str(environ["REQUEST_METHOD"]))])
         return [body]

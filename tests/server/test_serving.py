@@ -3,6 +3,7 @@
 import json
 import os
 import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -196,6 +197,29 @@ def test_a_stalled_tls_handshake_is_cut(tmp_path: Path, certificate: tuple[Path,
         client = server.connect(plain=True)
         client.send(b"\x16\x03\x01")
         assert client.is_closed()
+
+
+def test_a_slow_body_is_cut_unless_the_application_is_patient(tmp_path: Path) -> None:
+    with running(tmp_path / "store", limits={"body_s": 2.0, "bytes_per_s": 1 << 30}) as server:
+        hurried, patient = server.connect(), server.connect()
+        head = b"PUT /%s HTTP/1.1\r\nHost: localhost\r\n" + CHUNKED
+        hurried.send(head % b"echo")
+        patient.send(head % b"patient")
+        piece, sent, pause = b"x" * 70_000, 0, threading.Event()
+        hurried.sock.setblocking(False)
+        cut = False
+        while not cut:
+            sent += 1
+            patient.send(b"%x\r\n%s\r\n" % (len(piece), piece))
+            try:
+                hurried.sock.send(b"%x\r\n%s\r\n" % (len(piece), piece))
+                cut = hurried.sock.recv(1) == b""
+            except BlockingIOError:
+                pause.wait(0.2)
+            except ConnectionError:
+                cut = True
+        patient.send(b"0\r\n\r\n")
+        assert len(patient.answer().body) == sent * len(piece)
 
 
 def test_slow_bodies_hold_no_thread(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from micromdm_py.errors import NotFound
+from micromdm_py.errors import NotFound, StorageUnavailable
 from micromdm_py.storage.filerepo import FileRepository
 
 
@@ -81,3 +81,33 @@ def test_the_state_of_the_server_stays_inside_when_it_lies_in_the_folder(folder:
         with pytest.raises(NotFound):
             content(folder, f"{path.name}/data.mdb", store)
     assert content(folder, "a.pkg", store)
+
+
+def test_a_draft_is_gone_unless_it_is_kept(folder: Path) -> None:
+    files = FileRepository(folder)
+    before = set(folder.iterdir())
+    with files.draft() as draft:
+        draft.write(b"x")
+        assert len(set(folder.iterdir())) == len(before) + 1
+        assert files.names("") == sorted(["a.pkg", "Größe 1.pkg"])
+    assert set(folder.iterdir()) == before
+
+
+def test_what_a_killed_process_left_is_swept_away_but_nothing_else(folder: Path) -> None:
+    files = FileRepository(folder)
+    (folder / ".upload-left").write_bytes(b"x")
+    with files.draft() as draft:
+        draft.write(b"new")
+        files.sweep()
+        assert not (folder / ".upload-left").exists()
+        files.keep([("new.pkg", draft)])
+    assert content(folder, "new.pkg") == b"new"
+    assert content(folder, "a.pkg")
+
+
+def test_a_disk_that_refuses_is_said_so(folder: Path) -> None:
+    gone = FileRepository(folder / "gone")
+    with pytest.raises(StorageUnavailable), gone.draft():
+        pass
+    with pytest.raises(StorageUnavailable):
+        gone.names("")
