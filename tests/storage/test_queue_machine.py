@@ -14,6 +14,7 @@ from micromdm_py.storage.base import Store
 from micromdm_py.storage.memory.state import Channel, Queued
 from micromdm_py.storage.memory.store import MemoryStore
 from micromdm_py.storage.records import DuePush, PushOutcome, Served
+from tests.storage.agreement import check_agreement
 from tests.storage.backends import PAST, copy_aged, open_lmdb
 from tests.storage.queue_machine import QueueMachine
 
@@ -31,6 +32,10 @@ def test_lmdb_does_what_the_model_does(aged: Path, scratch: Path) -> None:
         def reopen(self, store: Store) -> Store:
             store.close()
             return open_lmdb(self.path)
+
+        def look_at_everything(self) -> None:
+            super().look_at_everything()
+            check_agreement(self.store)
 
         def teardown(self) -> None:
             super().teardown()
