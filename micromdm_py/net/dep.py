@@ -1,6 +1,7 @@
 """The way to Apple's device assignment service: for threads (requests of administrators) and the courier."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -51,6 +52,7 @@ class DepClient:
     ) -> None:
         """Use `client`, by default one of our own, made for the first call."""
         self._sessions, self._client, self._limit_s = sessions, client, limit_s
+        self._making = threading.Lock()
 
     def __call__(self, url: str, token: DepToken, method: str, path: str, body: bytes = b"") -> Answer:
         """Make one call; see `service.dep.accounts.DepCaller`."""
@@ -67,11 +69,11 @@ class DepClient:
             raise _unreachable(fault) from fault
 
     def _send(self, url: str, call: Call, until: float) -> Answer:
-        if self._client is None:
-            self._client = httpx.Client(verify=outgoing_context())
+        with self._making:
+            client = self._client = self._client or httpx.Client(verify=outgoing_context())
         headers, content = dict(call.headers), call.body or None
         rest_s = max(until - time.monotonic(), 0.001)
-        with self._client.stream(
+        with client.stream(
             call.method, url + call.path, headers=headers, content=content, timeout=rest_s
         ) as answer:
             body = _Body()
@@ -147,5 +149,5 @@ def _answer(answer: httpx.Response, body: _Body) -> Answer:
 
 def _unreachable(fault: Exception) -> DepFault:
     late = isinstance(fault, TimeoutError | httpx.TimeoutException)
-    reason = "no answer in time" if late else f"no answer: {type(fault).__name__}"
+    reason = "no answer from Apple in time" if late else f"no answer from Apple: {type(fault).__name__}"
     return DepFault(0, reason, Meaning.UNAVAILABLE)

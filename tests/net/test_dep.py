@@ -88,9 +88,9 @@ def test_a_refusal_is_a_fault_with_its_code(make: Callable[..., Ask]) -> None:
 @pytest.mark.parametrize(
     ("fault", "text"),
     [
-        (httpx.ConnectError("refused"), "no answer: ConnectError"),
-        (httpx.ReadTimeout("late"), "no answer in time"),
-        (OSError("name"), "no answer: OSError"),
+        (httpx.ConnectError("refused"), "no answer from Apple: ConnectError"),
+        (httpx.ReadTimeout("late"), "no answer from Apple in time"),
+        (OSError("name"), "no answer from Apple: OSError"),
     ],
 )
 def test_no_answer_is_a_fault_too(make: Callable[..., Ask], fault: Exception, text: str) -> None:
@@ -106,7 +106,7 @@ def test_an_endless_answer_is_given_up(make: Callable[..., Ask]) -> None:
 
 
 def test_an_answer_that_takes_too_long_is_given_up_by_a_thread() -> None:
-    with pytest.raises(DepFault, match="no answer in time"):
+    with pytest.raises(DepFault, match="no answer from Apple in time"):
         in_thread(Service(httpx.Response(200, content=b"x")), limit_s=-1.0)("GET", "/account")
 
 
@@ -115,7 +115,7 @@ def test_an_answer_that_takes_too_long_is_given_up_by_the_loop() -> None:
         await asyncio.Event().wait()
         raise AssertionError
 
-    with pytest.raises(DepFault, match="no answer in time"):
+    with pytest.raises(DepFault, match="no answer from Apple in time"):
         in_loop(never, limit_s=0.01)("GET", "/account")  # type: ignore[arg-type]  # a transport takes both
 
 

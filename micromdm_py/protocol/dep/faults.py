@@ -112,7 +112,8 @@ class DepFault(UpstreamFailed):
         self.status, self.code, self.meaning, self.retry_after_s = status, code, meaning, retry_after_s
         self.remedy = REMEDIES.get(code, "")
         remedy = f" ({self.remedy})" if self.remedy else ""
-        super().__init__(f"unexpected dep response. status={status} DEP API Error: {code}{remedy}")
+        what = f"unexpected dep response. status={status} DEP API Error: " if status else ""
+        super().__init__(f"{what}{code}{remedy}")
 
 
 def code_of(status: int, body: bytes, challenge: str = "") -> str:

@@ -64,7 +64,7 @@ class DepRound:
         self._shelf, self._account, self._call = shelf, account, call
         self._roster = Roster(shelf)
         self._blocking, self._now, self._make_id = blocking, now, make_id
-        self._page, self._begun_again = page, False
+        self._page, self._begun_again, self._seen = page, False, 0
 
     async def run(self) -> None:
         """Read everything there is to read, then assign. Raises: DepFault."""
@@ -160,11 +160,11 @@ class DepRound:
     # --- for the log ---
 
     def _tell(self, phase: str, page: DevicePage) -> None:
-        level = logging.INFO if page.devices else logging.DEBUG
-        more = ", more to follow" if page.more else ""
-        logger.log(
-            level, "DEP token %s: %s: %d devices%s", self._account.name, phase, len(page.devices), more
-        )
+        self._seen += len(page.devices)
+        if not page.more:
+            level = logging.INFO if self._seen else logging.DEBUG
+            logger.log(level, "DEP token %s: %s: %d devices", self._account.name, phase, self._seen)
+            self._seen = 0
 
     def _warn_of_expiry(self) -> None:
         ends = self._account.token.expires_at
