@@ -9,7 +9,7 @@ from micromdm_py.migration.source import OldDatabase
 from micromdm_py.protocol.enrollment import SHARED_IPAD_USER_ID
 from micromdm_py.protocol.ids import check_id
 from micromdm_py.service.blueprints import BLUEPRINT, PROFILE, Blueprint, encode_blueprint
-from micromdm_py.service.users import USER, USER_CHANNEL, User, encode_user
+from micromdm_py.service.users import USER, USER_CHANNEL, User, channel_name, encode_user
 from micromdm_py.storage.transfer import MovedDocument
 
 __all__ = ["blueprints", "channel_of", "profiles", "users"]
@@ -69,7 +69,7 @@ def users(found: Sequence[OldUser]) -> Iterator[MovedDocument]:
         )
         yield MovedDocument(USER, made.uuid, encode_user(made))
         if user.user_id:
-            yield MovedDocument(USER_CHANNEL, channel_of(user), made.uuid.encode())
+            yield MovedDocument(USER_CHANNEL, channel_name(made), made.uuid.encode())
 
 
 def channel_of(user: OldUser) -> str:

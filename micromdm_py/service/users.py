@@ -21,7 +21,7 @@ from micromdm_py.protocol.jsonreply import base64_text, json_reply
 from micromdm_py.service.wrapped import Tell, number, options, tell_nobody
 from micromdm_py.storage.base import Documents, Shelf
 
-__all__ = ["USER", "USER_CHANNEL", "User", "Users", "decode_user", "encode_user"]
+__all__ = ["USER", "USER_CHANNEL", "User", "Users", "channel_name", "decode_user", "encode_user"]
 
 USER, USER_CHANNEL = "user", "user-channel"
 MAX_TEXT = 1024
@@ -96,7 +96,7 @@ class Users:
         def change(shelf: Documents) -> None:
             shelf.put(USER, user.uuid, encode_user(user))
             if user.udid and user.user_id:
-                shelf.put(USER_CHANNEL, _channel_of(user), user.uuid.encode())
+                shelf.put(USER_CHANNEL, channel_name(user), user.uuid.encode())
 
         self._shelf.change_documents(change)
         logger.info("user %s stored", user.uuid)
@@ -113,7 +113,7 @@ class Users:
                 if row is None:
                     raise NotFound(f"not found: User uuid {uuid}")
                 shelf.remove(USER, uuid)
-                channel = _channel_of(decode_user(uuid, row))
+                channel = channel_name(decode_user(uuid, row))
                 if shelf.get(USER_CHANNEL, channel) == uuid.encode():
                     shelf.remove(USER_CHANNEL, channel)
 
@@ -178,7 +178,8 @@ def _forget_users_of(shelf: Documents, device_id: str) -> None:
             shelf.remove(USER, uuid.decode())
 
 
-def _channel_of(user: User) -> str:
+def channel_name(user: User) -> str:
+    """The name of the document that leads from the channel of a user to the user."""
     return _channel(user.udid, user.user_id, user.user_shortname)
 
 

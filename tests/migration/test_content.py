@@ -19,12 +19,13 @@ from micromdm_py.protocol.dep.documents import KnownDevice, Rule, StoredToken, r
 from micromdm_py.protocol.enrollment import EnrollmentKind, EnrollmentRef, resolve
 from micromdm_py.protocol.lifecycle import CommandState
 from micromdm_py.service.blueprints import decode_blueprint
-from micromdm_py.service.users import decode_user
+from micromdm_py.service.users import Users, decode_user
 from micromdm_py.storage.base import Store
 from micromdm_py.storage.memory.store import MemoryStore
 from micromdm_py.storage.records import BindingRule, DeviceFilter, Identity
 from micromdm_py.storage.transfer import Moved, MovedCertificate, MovedEnrollment
 from tests.builders import NOW, Device
+from tests.builders import user as user_channel
 from tests.migration.samples import SAMPLE, delivery, expected, written
 from tests.storage.backends import open_lmdb
 
@@ -164,8 +165,17 @@ def test_blueprints_and_users_are_what_they_were(moved: Store) -> None:
             **old,
             "password_hash": users[name].password_hash,
         }
-        if old["user_id"]:
-            assert moved.document("user-channel", f"{old['udid']}:{old['user_id']}").decode() == name
+
+
+def test_a_user_is_still_the_same_after_the_next_token_update(moved: Store) -> None:
+    channels = [one for one in BUCKETS["mdm.Users"].values() if one["user_id"]]
+    before = {name: decode_user(name, body) for name, body in moved.documents("user")}
+    service = Users(moved, make_uuid=lambda: "new", hash_password=str.encode)
+    for old in channels:
+        ref = user_channel(old["udid"], old["user_id"], old["user_shortname"], old["user_longname"])
+        service.seen(ref, bytes.fromhex(old["auth_token"]))
+    assert channels
+    assert {name: decode_user(name, body) for name, body in moved.documents("user")} == before
 
 
 def test_automated_enrolment_is_kept(moved: Store) -> None:
