@@ -13,7 +13,7 @@ __all__ = ["CommandResource", "DeviceCommandsResource", "may_read_secrets"]
 
 SECRETS = "mdm.apple.command.secrets"
 MAX_LIMIT = 1000
-DEFAULT_LIMIT = 100
+DEFAULT_LIMIT = 50
 
 
 def may_read_secrets(req: falcon.Request) -> bool:

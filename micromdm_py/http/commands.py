@@ -163,7 +163,7 @@ class EnrollmentCommandsResource(_Queueing):
     @describe(gives={"commands": [{"uuid": str, "payload": BASE64}]})
     def on_get(self, req: falcon.Request, resp: falcon.Response, udid: str) -> None:
         """Show what waits."""
-        reply(resp, self._commands.waiting(udid))
+        reply(resp, self._commands.waiting(udid, secrets=may_read_secrets(req)))
 
     @describe(gives={})
     def on_delete(self, req: falcon.Request, resp: falcon.Response, udid: str) -> None:

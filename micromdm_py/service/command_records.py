@@ -94,7 +94,7 @@ class CommandRecords:
         """The records of an enrollment with their bodies."""
         bodies = self._store.command_bodies([one.command_id for one in records])
         organization = self._store.organization()
-        return [Whole(organization, target, one, *body) for one, body in zip(records, bodies, strict=True)]
+        return [Whole.of(organization, target, one, *body) for one, body in zip(records, bodies, strict=True)]
 
 
 def _is_done(record: CommandRecord | None) -> bool:

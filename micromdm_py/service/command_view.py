@@ -25,15 +25,43 @@ class Whole:
         organization: ids of organization and enterprise.
         target: the enrollment it is for.
         record: the record.
-        payload: the property list of the command.
-        report: the property list of the answer, b"" for none.
+        payload, command: the property list of the command, and its `Command`.
+        report, answer: the property list of the device's answer, b"" for none, and what is in it.
     """
 
     organization: tuple[str, str]
     target: EnrollmentRecord
     record: CommandRecord
     payload: bytes
+    command: Mapping[str, object]
     report: bytes
+    answer: Mapping[str, object]
+
+    @classmethod
+    def of(
+        cls,
+        organization: tuple[str, str],
+        target: EnrollmentRecord,
+        record: CommandRecord,
+        payload: bytes,
+        report: bytes,
+    ) -> "Whole":
+        """Read the property lists of a record; attributes as above."""
+        found = _read(payload).get("Command")
+        command = found if isinstance(found, Mapping) else {"RequestType": record.request_type}
+        return cls(organization, target, record, payload, command, report, _read(report))
+
+    @property
+    def data(self) -> Mapping[str, object]:
+        """The answer without ids and status."""
+        return {key: value for key, value in self.answer.items() if key not in ENVELOPE}
+
+
+def _read(body: bytes) -> Mapping[str, object]:
+    try:
+        return loads(body) if body else {}
+    except MalformedRequest:  # was readable when it came; limits may have changed since
+        return {}
 
 
 def camel_record(whole: Whole, *, secrets: bool) -> dict[str, object]:
@@ -60,11 +88,11 @@ def camel_record(whole: Whole, *, secrets: bool) -> dict[str, object]:
         **({"mdmUser": target.target_id} if user else {}),
         "UUID": record.command_uuid,
         "status": record.state.value,
-        "command": _command(whole, secrets=secrets),
+        "command": as_json(whole.command, secrets=secrets),
         "from": record.origin,
     }
     if whole.report:
-        shown["data"] = _data(whole.report, secrets=secrets)
+        shown["data"] = as_json(whole.data, secrets=secrets)
     return shown | {
         **{name: rfc3339(at) for name, at in times.items() if at},
         "numTries": record.tries,
@@ -89,7 +117,7 @@ def snake_record(whole: Whole, *, secrets: bool, bodies: bool = False) -> dict[s
     shown["udid"] = whole.target.enrollment_id
     shown["request_type"] = whole.record.request_type
     record = whole.record
-    outcome = outcome_of(record.request_type, record.state, record.tries, _report(whole.report))
+    outcome = outcome_of(record.request_type, record.state, record.tries, whole.answer)
     shown["outcome"] = outcome.verdict.value
     if outcome.reason:
         shown["outcome_reason"] = outcome.reason
@@ -105,28 +133,8 @@ def snake_record(whole: Whole, *, secrets: bool, bodies: bool = False) -> dict[s
             }
             for step in record.timeline
         ]
-        if secrets or _command(whole, secrets=True) == shown["command"]:
+        if secrets or as_json(whole.command) == shown["command"]:
             shown["payload"] = base64_text(whole.payload)
-        if whole.report and (secrets or _data(whole.report, secrets=True) == shown["data"]):
+        if whole.report and (secrets or as_json(whole.data) == shown["data"]):
             shown["response"] = base64_text(whole.report)
     return shown
-
-
-def _command(whole: Whole, *, secrets: bool) -> object:
-    try:
-        command = loads(whole.payload).get("Command")
-    except MalformedRequest:  # has been withdrawn meanwhile, or was readable under other limits
-        command = None
-    return as_json(command or {"RequestType": whole.record.request_type}, secrets=secrets)
-
-
-def _data(report: bytes, *, secrets: bool) -> object:
-    found = {key: value for key, value in _report(report).items() if key not in ENVELOPE}
-    return as_json(found, secrets=secrets)
-
-
-def _report(report: bytes) -> Mapping[str, object]:
-    try:
-        return loads(report) if report else {}
-    except MalformedRequest:  # was readable when it came; limits may have changed since
-        return {}

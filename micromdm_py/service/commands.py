@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from micromdm_py.errors import MalformedField
+from micromdm_py.errors import MalformedField, MalformedRequest
 from micromdm_py.logs import request_id
 from micromdm_py.protocol.commands import NewCommand, convert_json, read_raw
 from micromdm_py.protocol.ids import check_id
 from micromdm_py.protocol.jsonreply import base64_text, json_reply
+from micromdm_py.protocol.plain import as_json
+from micromdm_py.protocol.plist import loads
 from micromdm_py.service.options import read_options
 from micromdm_py.storage.base import CommandQueue
 from micromdm_py.storage.records import NewEntry, Once
@@ -131,13 +133,17 @@ class Commands:
             self._wake()
         return Receipt(payload, reply, done.enrollment_id, done.command_id)
 
-    def waiting(self, api_id: str) -> bytes:
+    def waiting(self, api_id: str, *, secrets: bool = True) -> bytes:
         """The commands that wait for an enrollment, as a reply; `{}` when there are none.
 
-        Raises: Conflict.
+        Without `secrets` a payload with passwords, keys or tokens in it is "". Raises: Conflict.
         """
         found = self._queue.waiting(check_api_id("udid", api_id))
-        listed = [{"uuid": one.command_uuid, "payload": base64_text(one.payload)} for one in found]
+        shown = [b"" if not secrets and _holds_secrets(one.payload) else one.payload for one in found]
+        listed = [
+            {"uuid": one.command_uuid, "payload": base64_text(payload)}
+            for one, payload in zip(found, shown, strict=True)
+        ]
         return json_reply({"commands": listed} if listed else {})
 
     def clear(self, api_id: str) -> bytes:
@@ -167,6 +173,14 @@ def check_api_id(field: str, api_id: str) -> str:
     if colon:
         check_id(field, user)
     return api_id
+
+
+def _holds_secrets(payload: bytes) -> bool:
+    try:
+        command = loads(payload)
+    except MalformedRequest:
+        return True
+    return as_json(command, secrets=False) != as_json(command)
 
 
 def _once(kind: str, api_id: str, key: str) -> bytes | None:

@@ -197,7 +197,7 @@ class Views:
         target = self._store.enrollment(check_api_id("id", api_id))
         record = self._store.command(target.enrollment_id, command)
         ((payload, report),) = self._store.command_bodies([record.command_id])
-        whole = Whole(self._store.organization(), target, record, payload, report)
+        whole = Whole.of(self._store.organization(), target, record, payload, report)
         shown = camel_record(whole, secrets=False)
         return CommandView(target, record, _text(shown["command"]), _text(shown.get("data")))
 

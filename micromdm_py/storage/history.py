@@ -38,13 +38,19 @@ class CommandFilter:
 
     def fits(self, record: CommandRecord) -> bool:
         """Whether a record is one of those wanted."""
+        created_at = record.created_at
+        return self.names(record.state, record.request_type, record.origin, record.group) and (
+            (self.since is None or created_at >= self.since)
+            and (self.until is None or created_at <= self.until)
+        )
+
+    def names(self, state: CommandState, request_type: str, origin: str, group: str) -> bool:
+        """Whether it wants these, whatever the time."""
         return (
-            (not self.states or record.state in self.states)
-            and (not self.request_types or record.request_type in self.request_types)
-            and (not self.origins or record.origin in self.origins)
-            and (not self.groups or record.group in self.groups)
-            and (self.since is None or record.created_at >= self.since)
-            and (self.until is None or record.created_at <= self.until)
+            (not self.states or state in self.states)
+            and (not self.request_types or request_type in self.request_types)
+            and (not self.origins or origin in self.origins)
+            and (not self.groups or group in self.groups)
         )
 
 

@@ -152,6 +152,15 @@ def test_secrets_are_shown_only_to_those_who_may_see_them(bench: Bench, phone: P
     assert "payload" in record(bench, "c1", some)
 
 
+def test_payloads_with_secrets_are_not_in_the_list_of_what_waits(bench: Bench) -> None:
+    bench.ask("POST", "/v1/commands/U", RAW)
+    queue(bench)
+    some = token(bench, "mdm.apple.command.list")
+    for key, shown in ((some, [False, True]), (basic(), [True, True])):
+        listed = bench.ask("GET", "/v1/commands/U", key=key).json()["commands"]
+        assert [bool(one["payload"]) for one in listed] == shown
+
+
 # --- cancelling ---
 
 

@@ -14,7 +14,7 @@ from micromdm_py.storage.records import CommandRecord
 
 __all__ = ["HistoryPart"]
 
-MAX_LOOKED_AT = 2000
+MAX_LOOKED_AT = 1000
 """Records looked at for one page at most: a filter that few fit is answered in several pages."""
 _END = (1 << 64) - 1
 
@@ -37,9 +37,11 @@ class HistoryPart(QueuePart):
                 if len(found) == wanted.limit or looked_at == MAX_LOOKED_AT:
                     return CommandPage(found, u64(sequence).hex())
                 sequence, looked_at = unu64(key[9:]), looked_at + 1
-                record = Command.decode(cursor.value()).record(sequence)
-                if wanted.fits(record):
-                    found.append(record)
+                one = Command.decode(cursor.value())
+                if wanted.names(one.state, one.request_type, one.origin, one.group_name):
+                    record = one.record(sequence)
+                    if wanted.fits(record):
+                        found.append(record)
                 more = cursor.prev()
         return CommandPage(found)
 
