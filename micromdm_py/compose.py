@@ -56,6 +56,7 @@ from micromdm_py.service.identity import AcceptanceRule, Identities
 from micromdm_py.service.inventory import Inventory
 from micromdm_py.service.nano import Nano
 from micromdm_py.service.nano_certificate import EscrowUnlock, NanoCertificate
+from micromdm_py.service.nano_migration import NanoMigration
 from micromdm_py.service.profiles import Profiles
 from micromdm_py.service.push import PushNow
 from micromdm_py.service.push_certificate import PushCertificates
@@ -294,6 +295,7 @@ def _services(config: Config, store: Store) -> Services:
         Nano(store, push, now=_now, wake=wake),
         NanoCertificate(store, push_certificates),
         EscrowUnlock(store, lead.waiting(HttpUnlock()), slots=slots),
+        NanoMigration(store, users, wake=wake, now=_now),
     )
     files = _files(config)
     return Services(

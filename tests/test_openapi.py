@@ -83,7 +83,7 @@ def test_the_document_is_sound(bench: Bench) -> None:
             fields = [one["name"] for one in operation.get("parameters", ()) if one["in"] == "path"]
             assert fields == re.findall(r"{(\w+)}", path)
             assert all(answer["description"] for answer in operation["responses"].values())
-            protected = path.startswith(("/v1/", "/push/", "/nano/v1/", "/boltbackup"))
+            protected = path.startswith(("/v1/", "/push/", "/nano/v1/", "/nano/migration", "/boltbackup"))
             assert ("security" in operation) == protected, path
     for reference in re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)):
         assert reference in document["components"]["schemas"]

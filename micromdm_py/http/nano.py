@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl
 
 import falcon
 
+from micromdm_py.http.audit import audit_note
 from micromdm_py.http.body import read_body
 from micromdm_py.http.commands import permit
 from micromdm_py.http.describe import TIME, Content, describe, needed, note
@@ -14,6 +15,7 @@ from micromdm_py.http.reply import flag, query_value
 from micromdm_py.protocol.jsonreply import json_reply
 from micromdm_py.service.nano import Nano
 from micromdm_py.service.nano_certificate import EscrowUnlock, NanoCertificate
+from micromdm_py.service.nano_migration import NanoMigration
 
 if TYPE_CHECKING:
     from micromdm_py.http.app import App
@@ -135,6 +137,28 @@ class EscrowUnlockResource:
         _answer(resp, status, body, content_type or "application/octet-stream")
 
 
+class NanoMigrationResource:
+    """PUT or POST /nano/migration."""
+
+    needs_api_key = True
+
+    def __init__(self, migration: NanoMigration, max_body_bytes: int) -> None:
+        """Hand messages to `migration`."""
+        self._migration, self._max = migration, max_body_bytes
+
+    @describe(
+        takes=Content("application/xml", text="A check-in message of a device, as a property list."),
+        answers={409: "The device has come to this server itself."},
+        about="For programs that move enrollments between servers, nano2nano for instance.",
+    )
+    def on_put(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Take an Authenticate, TokenUpdate or SetBootstrapToken in the name of a device."""
+        audit_note(req, self._migration.take(read_body(req, self._max)))
+        _answer(resp, 200, b"")
+
+    on_post = on_put
+
+
 class NanoVersionResource:
     """GET /nano/version."""
 
@@ -155,6 +179,7 @@ class NanoServices:
     commands: Nano
     certificates: NanoCertificate
     unlock: EscrowUnlock
+    migration: NanoMigration
 
 
 def add_nano(
@@ -166,6 +191,7 @@ def add_nano(
     app.add_route("/nano/v1/enqueue/{ids:segment}", EnqueueResource(services.commands, max_body_bytes))
     app.add_route("/nano/v1/push/{ids:segment}", NanoPushResource(services.commands))
     app.add_route("/nano/v1/pushcert", NanoCertificateResource(services.certificates))
+    app.add_route("/nano/migration", NanoMigrationResource(services.migration, max_body_bytes))
     app.add_route("/nano/v1/escrowkeyunlock", EscrowUnlockResource(services.unlock))
 
 

@@ -68,6 +68,7 @@ PERMISSIONS: Mapping[str, Mapping[str, str]] = {
     "/nano/v1/enqueue/{ids:segment}": {"PUT": CREATE, "POST": CREATE},
     "/nano/v1/push/{ids:segment}": {"GET": PUSH, "PUT": PUSH, "POST": PUSH},
     "/nano/v1/pushcert": {"GET": "server.config.get", "PUT": "server.config.set"},
+    "/nano/migration": {"PUT": "mdm.apple.enrollment.move", "POST": "mdm.apple.enrollment.move"},
     "/nano/v1/escrowkeyunlock": {"POST": "mdm.apple.device.unlock"},
     "/v1/apps": {"POST": "mdm.apple.app.list", "PUT": "mdm.apple.app.set"},
     "/v1/tokens": {"GET": "server.token.list", "POST": "server.token.create"},

@@ -9,6 +9,7 @@ from micromdm_py.protocol.lifecycle import CommandState
 
 __all__ = [
     "SEARCHED",
+    "UNBOUND",
     "Answer",
     "AuditEntry",
     "BindingRule",
@@ -80,12 +81,16 @@ class Identity:
     """The verified certificate behind a device message.
 
     Attributes:
-        fingerprint: SHA-256 of the certificate's DER, 32 bytes.
+        fingerprint: SHA-256 of the certificate's DER, 32 bytes; b"" when nobody has shown one.
         rule: how it is tied to enrollments.
     """
 
     fingerprint: bytes
     rule: BindingRule
+
+
+UNBOUND = Identity(b"", BindingRule(warn_only=True))
+"""Stands for an administrator who vouches for a device: nothing is bound, and what is bound stays so."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ from micromdm_py.service.identity import AcceptanceRule, Identities
 from micromdm_py.service.inventory import Inventory
 from micromdm_py.service.nano import Nano
 from micromdm_py.service.nano_certificate import EscrowUnlock, NanoCertificate
+from micromdm_py.service.nano_migration import NanoMigration
 from micromdm_py.service.profiles import Profiles
 from micromdm_py.service.push_certificate import PushCertificates
 from micromdm_py.service.sessions import Sessions
@@ -157,14 +158,15 @@ class Bench:
             "make_uuid": make_uuid,
         }
         certificates = PushCertificates(store, store, wake=_nothing, now=now)
+        users = Users(store, make_uuid=make_uuid, hash_password=lambda text: f"hash of {text}".encode())
         nano = NanoServices(
             Nano(store, self.push, now=now, wake=_nothing),
             NanoCertificate(store, certificates),
             EscrowUnlock(store, self.unlock, slots=1),
+            NanoMigration(store, users, wake=_nothing, now=now),
         )
         enroll = Enroll(store, ProfileRule("https://mdm.example.com"), challenges, make_uuid)
         blueprints = Blueprints(store, wake=_nothing, now=now, make_uuid=make_uuid)
-        users = Users(store, make_uuid=make_uuid, hash_password=lambda text: f"hash of {text}".encode())
         records = CommandRecords(store, self.wait, now=now)
         return Services(
             checkin=CheckInService(store, identities, no_declarative, blueprints, users, **told),

@@ -245,7 +245,8 @@ class Part:
             if contact.fingerprint != NO_FINGERPRINT:
                 txn.delete(contact.fingerprint + u64(number), db=self._t.fingerprint)
             contact.fingerprint, contact.kind = identity.fingerprint, code
-            txn.put(contact.fingerprint + u64(number), b"", db=self._t.fingerprint)
+            if contact.fingerprint:
+                txn.put(contact.fingerprint + u64(number), b"", db=self._t.fingerprint)
             self._put_contact(txn, number, contact)
 
     def _channel(self, txn: Txn, ref: EnrollmentRef, at_ms: int) -> tuple[int, Contact]:

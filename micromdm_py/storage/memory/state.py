@@ -260,7 +260,7 @@ class Part:
         for name, kind in ref.bound_ids:
             channel = self._s.channels.get(name)
             bound = channel.record.fingerprint if channel else b""
-            if bound == identity.fingerprint:
+            if bound and bound == identity.fingerprint:
                 continue
             if channel and channel.record.kind not in (None, kind):
                 raise IdentityMismatch(f"{name} is known as another kind of enrollment")
