@@ -1,15 +1,18 @@
 """/v1/dep-tokens and /v1/dep/…: automated enrolment. `?name=` means another token than the default one."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import falcon
 
+from micromdm_py.http.audit import audit_note
 from micromdm_py.http.body import read_body
 from micromdm_py.http.describe import ANY, BASE64, TIME, describe, needed, note
 from micromdm_py.http.reply import flag, query_value, reply
 from micromdm_py.service.dep.proxy import DepProxy
 from micromdm_py.service.dep.rules import DepRules
 from micromdm_py.service.dep.tokens import DepTokens
+from micromdm_py.service.wrapped import Tell
 
 __all__ = [
     "Dep",
@@ -80,13 +83,13 @@ class DepTokensResource(_Resource):
     )
     def on_put(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Store a token file."""
-        body = read_body(req, MAX_BODY_BYTES)
-        reply(resp, self._dep.tokens.store(body, _name(req), force=flag(req, "force")))
+        body = _body(req)
+        reply(resp, self._dep.tokens.store(body, _name(req), force=flag(req, "force"), tell=_tell(req)))
 
     @describe(gives={}, query=NAME, answers={404: "There is none of this name."})
     def on_delete(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Forget a token."""
-        reply(resp, self._dep.tokens.remove(_name(req)))
+        reply(resp, self._dep.tokens.remove(_name(req), tell=_tell(req)))
 
 
 class DepProfilesResource(_Resource):
@@ -95,17 +98,17 @@ class DepProfilesResource(_Resource):
     @describe(takes=PROFILE, gives={"profile_uuid": str, "devices": {str: str}}, query=NAME, answers=APPLE)
     def on_put(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Define a profile."""
-        reply(resp, self._dep.proxy.define_profile(read_body(req, MAX_BODY_BYTES), _name(req)))
+        reply(resp, self._dep.proxy.define_profile(_body(req), _name(req), tell=_tell(req)))
 
     @describe(takes={"uuid": needed(str)}, gives=PROFILE, query=NAME, answers=APPLE)
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Fetch a profile."""
-        reply(resp, self._dep.proxy.fetch_profile(read_body(req, MAX_BODY_BYTES), _name(req)))
+        reply(resp, self._dep.proxy.fetch_profile(_body(req), _name(req)))
 
     @describe(takes={"serials": needed([str])}, gives={"serials": {str: str}}, query=NAME, answers=APPLE)
     def on_delete(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Take the profile away from devices."""
-        reply(resp, self._dep.proxy.remove_profile(read_body(req, MAX_BODY_BYTES), _name(req)))
+        reply(resp, self._dep.proxy.remove_profile(_body(req), _name(req), tell=_tell(req)))
 
 
 class DepAssignResource(_Resource):
@@ -119,7 +122,7 @@ class DepAssignResource(_Resource):
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Give a profile to devices."""
-        reply(resp, self._dep.proxy.assign_profile(read_body(req, MAX_BODY_BYTES), _name(req)))
+        reply(resp, self._dep.proxy.assign_profile(_body(req), _name(req), tell=_tell(req)))
 
 
 class DepDevicesResource(_Resource):
@@ -130,7 +133,7 @@ class DepDevicesResource(_Resource):
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Ask Apple for details of devices."""
-        reply(resp, self._dep.proxy.devices(read_body(req, MAX_BODY_BYTES), _name(req)))
+        reply(resp, self._dep.proxy.devices(_body(req), _name(req)))
 
 
 class DepDeviceResource(_Resource):
@@ -171,12 +174,12 @@ class DepRulesResource(_Resource):
     @describe(takes=RULE, gives={}, query=NAME)
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Set the rule."""
-        reply(resp, self._dep.rules.store(read_body(req, MAX_BODY_BYTES), _name(req)))
+        reply(resp, self._dep.rules.store(_body(req), _name(req), tell=_tell(req)))
 
     @describe(takes={"filter": needed(str)}, gives={}, query=NAME)
     def on_delete(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Remove the rule."""
-        reply(resp, self._dep.rules.remove(read_body(req, MAX_BODY_BYTES), _name(req)))
+        reply(resp, self._dep.rules.remove(_body(req), _name(req), tell=_tell(req)))
 
 
 class DepStatusResource(_Resource):
@@ -188,5 +191,13 @@ class DepStatusResource(_Resource):
         reply(resp, self._dep.rules.status())
 
 
+def _body(req: falcon.Request) -> bytes:
+    return read_body(req, MAX_BODY_BYTES)
+
+
 def _name(req: falcon.Request) -> str | None:
     return query_value(req, "name")
+
+
+def _tell(req: falcon.Request) -> Tell:
+    return partial(audit_note, req)

@@ -313,3 +313,24 @@ def test_secrets_do_not_reach_the_log(bench: Bench, caplog: pytest.LogCaptureFix
     )
     assert not any(secret in shown for secret in ("AT_1", "CS_z", "AT_z", "AS_z"))
     assert bench.store.documents(TOKEN)
+
+
+def test_changes_are_in_the_audit_log_without_secrets(bench: Bench) -> None:
+    ask(bench, "PUT", "/v1/dep-tokens?name=school", upload(bench))
+    uuid = define(bench)
+    ask(bench, "POST", "/v1/dep/assign", {"id": uuid, "serials": ["S1", "S2"]})
+    ask(bench, "DELETE", "/v1/dep/profiles", {"serials": ["S1"]})
+    ask(bench, "POST", "/v1/dep/autoassigners", {"filter": "*", "profile_uuid": "p"})
+    ask(bench, "DELETE", "/v1/dep/autoassigners", {"filter": "*"})
+    answer = bench.ask("GET", "/v1/audit")
+    found = [f"{one['action']} {one.get('target', '')}" for one in answer.json()["entries"]]
+    assert found == [
+        "mdm.apple.dep.autoassigner.remove default",
+        "mdm.apple.dep.autoassigner.set default: p",
+        "mdm.apple.dep.profile.assign no profile: S1",
+        f"mdm.apple.dep.profile.assign {uuid}: S1, S2",
+        "mdm.apple.dep.profile.define x",
+        "server.dep.token.set school",
+        "server.dep.token.show ",
+    ]
+    assert b"AT_1" not in answer.body

@@ -6,7 +6,7 @@ They are made inside the request: at most a few at once, each with a time limit 
 import json
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from urllib.parse import quote
 
@@ -19,6 +19,7 @@ from micromdm_py.protocol.jsonreply import json_reply
 from micromdm_py.service.dep.accounts import Accounts, DepCaller
 from micromdm_py.service.dep.roster import Roster
 from micromdm_py.service.dep.tokens import check_name
+from micromdm_py.service.wrapped import Tell, tell_nobody
 
 __all__ = ["DepProxy"]
 
@@ -32,7 +33,7 @@ class DepProxy:
 
     Every method takes the name of a token, None for the default one. Raises: MalformedField; NotConfigured
     without token; NotFound for another name; Busy; UpstreamBusy and UpstreamFailed with Apple's code and what
-    to do about it.
+    to do about it. Where there is a `tell` it learns what is going to be changed.
     """
 
     def __init__(
@@ -42,9 +43,10 @@ class DepProxy:
         self._accounts, self._roster, self._call, self._now = accounts, roster, call, now
         self._slots = threading.BoundedSemaphore(slots)
 
-    def define_profile(self, body: bytes, name: str | None) -> bytes:
+    def define_profile(self, body: bytes, name: str | None, *, tell: Tell = tell_nobody) -> bytes:
         """Keep a profile at Apple's, and assign it to the devices that it names."""
         request = shapes.profile_request(read_object(body, trailing="ignore"))
+        tell(_listed(request["profile_name"], request["devices"]))
         found = self._ask("define profile", name, "POST", "/profile", request)
         return self._assigned(found, name)
 
@@ -54,16 +56,18 @@ class DepProxy:
         path = f"/profile?profile_uuid={quote(uuid.encode('utf-8', 'replace'), safe='')}"
         return json_reply(shapes.profile(self._ask("fetch profile", name, "GET", path)))
 
-    def assign_profile(self, body: bytes, name: str | None) -> bytes:
+    def assign_profile(self, body: bytes, name: str | None, *, tell: Tell = tell_nobody) -> bytes:
         """Give a profile to devices. The rule leaves them alone until it is set again."""
         found = read_object(body, trailing="ignore")
         uuid, serials = field(found, "id", str) or "", _serials(found)
+        tell(_listed(uuid, serials))
         request = {"profile_uuid": uuid, "devices": serials}
         return self._assigned(self._ask("assign profile", name, "PUT", "/profile/devices", request), name)
 
-    def remove_profile(self, body: bytes, name: str | None) -> bytes:
+    def remove_profile(self, body: bytes, name: str | None, *, tell: Tell = tell_nobody) -> bytes:
         """Take the profile away from devices. The rule leaves them alone until it is set again."""
         serials = _serials(read_object(body, trailing="ignore"))
+        tell(_listed("no profile", serials))
         found = self._ask("remove profile", name, "DELETE", "/profile/devices", {"devices": serials})
         results = shapes.results_of(found)
         self._roster.note(results, "", self._now(), by_hand=True, token=check_name(name))
@@ -101,6 +105,10 @@ class DepProxy:
             raise UpstreamFailed(text) from fault
         finally:
             self._slots.release()
+
+
+def _listed(what: str, serials: Sequence[str]) -> str:
+    return f"{what}: {', '.join(serials)}" if serials else what
 
 
 def _serials(found: Mapping[str, Json]) -> tuple[str, ...]:

@@ -83,19 +83,20 @@ class Roster:
             token: name of the token it was done with.
         """
 
-        def change(shelf: Documents) -> None:
-            for serial, result in results.items():
+        def change(shelf: Documents, serials: Sequence[str]) -> None:
+            for serial in serials:
                 row = shelf.get(DEVICE, serial)
-                if row is None or (old := KnownDevice.of(row)).token != token:
-                    continue
-                new = old.assigned(profile_uuid, at) if result == DONE else old
-                if by_hand:
-                    new = replace(new, by_hand=profile_uuid, by_hand_at=at) if result == DONE else new
-                else:
-                    new = replace(new, result=result, tried_at=at)
-                shelf.put(DEVICE, serial, new.body())
+                if row is not None and (old := KnownDevice.of(row)).token == token:
+                    new = old.assigned(profile_uuid, at) if results[serial] == DONE else old
+                    if not by_hand:
+                        new = replace(new, result=results[serial], tried_at=at)
+                    elif new is not old:
+                        new = replace(new, by_hand=profile_uuid, by_hand_at=at)
+                    shelf.put(DEVICE, serial, new.body())
 
-        self._shelf.change_documents(change)
+        serials = list(results)
+        for begin in range(0, len(serials), BATCH):
+            self._shelf.change_documents(partial(change, serials=serials[begin : begin + BATCH]))
 
     def hide(self, serials: Sequence[str]) -> None:
         """Leave devices out of lists until Apple mentions them again."""

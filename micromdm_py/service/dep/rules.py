@@ -13,6 +13,7 @@ from micromdm_py.protocol.jsonreply import json_reply, json_time
 from micromdm_py.service.dep.accounts import Accounts
 from micromdm_py.service.dep.roster import Roster
 from micromdm_py.service.dep.tokens import check_name
+from micromdm_py.service.wrapped import Tell, tell_nobody
 from micromdm_py.storage.base import Documents, Shelf
 
 __all__ = ["DepRules", "rule_of"]
@@ -51,12 +52,13 @@ class DepRules:
         rule = rule_of(self._shelf, check_name(name))
         return json_reply({"autoassigners": [rule.fields()] if rule else None})
 
-    def store(self, body: bytes, name: str | None) -> bytes:
+    def store(self, body: bytes, name: str | None, *, tell: Tell = tell_nobody) -> bytes:
         """Set the rule of a token; its devices are brought in line at once.
 
         Args:
             body: JSON with `filter`, which must be `*`, and `profile_uuid`.
             name: of the token.
+            tell: learns token and profile.
         Raises: MalformedField.
         """
         found, called = read_object(body, trailing="ignore"), check_name(name)
@@ -64,6 +66,7 @@ class DepRules:
             raise MalformedField("filter", "only '*' filter auto-assigners supported")
         profile = check_id("profile_uuid", field(found, "profile_uuid", str) or "")
         rule = Rule(profile, self._now())
+        tell(f"{called}: {profile}")
 
         def change(shelf: Documents) -> None:
             shelf.put(kept.AUTOASSIGNER, called, rule.body())
@@ -74,9 +77,13 @@ class DepRules:
         self._wake()
         return json_reply({})
 
-    def remove(self, body: bytes, name: str | None) -> bytes:
-        """Remove the rule of a token, if it has one; what was assigned stays. Raises: MalformedField."""
+    def remove(self, body: bytes, name: str | None, *, tell: Tell = tell_nobody) -> bytes:
+        """Remove the rule of a token, if it has one; what was assigned stays.
+
+        `tell` learns the token's name. Raises: MalformedField.
+        """
         found, called = read_object(body, trailing="ignore"), check_name(name)
+        tell(called)
 
         def change(shelf: Documents) -> None:
             if shelf.get(kept.AUTOASSIGNER, called) is not None:

@@ -30,6 +30,7 @@ from micromdm_py.protocol.issuing import self_signed
 from micromdm_py.protocol.jsonbody import field, read_object
 from micromdm_py.protocol.jsonreply import base64_text, json_reply
 from micromdm_py.service.dep.roster import Roster
+from micromdm_py.service.wrapped import Tell, tell_nobody
 from micromdm_py.storage.base import Documents, Shelf
 
 __all__ = ["DepTokens", "check_name"]
@@ -82,13 +83,16 @@ class DepTokens:
         listed = [token.fields() for token in found]
         return json_reply({"dep_tokens": listed or None, "public_key": base64_text(certificate)})
 
-    def store(self, body: bytes, name: str | None = None, *, force: bool = False) -> bytes:
+    def store(
+        self, body: bytes, name: str | None = None, *, force: bool = False, tell: Tell = tell_nobody
+    ) -> bytes:
         """Open a token file and keep its token, in place of the one of the same server.
 
         Args:
             body: JSON with `p7m_content`, base64 of the file.
             name: what to call it; None for the name of the server's present token, else the default one.
             force: replace the named token although it belongs to another server.
+            tell: learns the name.
         Raises: MalformedField; Conflict.
         """
         text = field(read_object(body, trailing="ignore"), "p7m_content", str) or ""
@@ -98,6 +102,7 @@ class DepTokens:
             raise MalformedField("p7m_content", "is not base64") from None
         token = open_token_file(content, self._pairs())
         called = self._name_for(token, name)
+        tell(called)
         stored = StoredToken(token, self._now())
         replace_other = force or name is None  # MicroMDM uses the token that was stored last
 
@@ -120,9 +125,13 @@ class DepTokens:
         self._wake()
         return json_reply({})
 
-    def remove(self, name: str | None) -> bytes:
-        """Forget a token and what was synced with it. Raises: MalformedField; NotFound."""
+    def remove(self, name: str | None, *, tell: Tell = tell_nobody) -> bytes:
+        """Forget a token and what was synced with it; `tell` learns its name.
+
+        Raises: MalformedField; NotFound.
+        """
         called = check_name(name)
+        tell(called)
 
         def change(shelf: Documents) -> None:
             if shelf.get(kept.TOKEN, called) is None:
