@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -119,11 +120,18 @@ def prepare(config: Config) -> bytes | None:
 
 
 @contextlib.contextmanager
-def existing_store(config_path: Path) -> Iterator[Store]:
+def existing_store(config_path: Path) -> Iterator[LmdbStore]:
     """The store of a server, running or not, for the program's own commands. Raises: StartupError."""
     path = config_path / STORE
     if not (path / "data.mdb").exists():
         raise StartupError(f"{config_path} holds no store: has the server been started there?")
+    with open_existing(path) as store:
+        yield store
+
+
+@contextlib.contextmanager
+def open_existing(path: Path) -> Iterator[LmdbStore]:
+    """The store in a folder of its own. Raises: StartupError."""
     store = open_store(path, map_size_bytes=Config().store_size_gib * GIB)
     try:
         yield store
@@ -258,7 +266,7 @@ def _make_folder(path: Path) -> None:
         raise StartupError(f"creating config directory {path}: {fault.strerror}") from fault
 
 
-def _services(config: Config, store: Store) -> Services:
+def _services(config: Config, store: LmdbStore) -> Services:
     wake, slots = Waker(_socket(config)), max(1, config.threads // 4)
     trusted = TrustedProxies(config.trusted_networks)
     challenges = Challenges(store, random_bytes=secrets.token_bytes, now=_now)
@@ -361,6 +369,7 @@ def _services(config: Config, store: Store) -> Services:
         client_certificates=ClientCertificates(config.client_cert_header, trusted),
         proxy_headers=ProxyHeaders(trusted, enabled=config.http_proxy_headers),
         files=files,
+        backup=lead.waiting(partial(store.backup, config.config_path)),
     )
 
 

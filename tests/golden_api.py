@@ -18,9 +18,6 @@ from tests.golden_commands import marked
 Case = dict[str, Any]  # one recorded case, as the file holds it
 
 FILE = Path(__file__).parent / "data" / "golden" / "http-api.json"
-LATER = ("backup",)
-"""Route families that do not exist yet."""
-
 A, B = (f"8E4B9E5C-0A51-4A5B-9C7E-0000000000{end}" for end in ("A1", "B2"))
 BETTER: dict[str, tuple[int, list[str]]] = {
     "devices/list/filter-udid": (200, [B]),
@@ -58,10 +55,8 @@ _OPTIONAL = ("devices", "commands", "apps")
 
 
 def cases() -> Iterator[Case]:
-    """The cases of the routes there are."""
-    for case in json.loads(FILE.read_text("utf-8")):
-        if case["name"].split("/")[0] not in LATER:
-            yield case
+    """Every case."""
+    yield from json.loads(FILE.read_text("utf-8"))
 
 
 def requests_of(case: Case) -> list[Any]:
@@ -107,6 +102,8 @@ def _differs(recorded: Any, rules: list[str], status: int, headers: dict[str, st
     if "status-only" in rules or 300 <= status < 400:
         return ""
     if "json" not in recorded["headers"].get("Content-Type", ""):
+        if recorded["body"] == "<database-bytes>":
+            return "" if len(body) > 4096 else f"only {len(body)} bytes"
         return "" if body.decode() == recorded["body"] else f"body {body[:200]!r}"
     wanted, found = (_comparable(json.loads(text), rules) for text in (recorded["body"], body))
     if "fields-only" in rules:

@@ -34,6 +34,7 @@ INWARD = {
         "logs",
         "protocol",
         "storage.base",
+        "storage.files",
         "storage.history",
         "storage.overlay",
         "storage.records",
@@ -75,6 +76,7 @@ INWARD = {
     "migration": ("errors", "protocol", "service", "storage.base", "storage.records", "storage.transfer"),
     "server": ("compose", "config", "errors", "lead", "logs"),
     "cli": (
+        "backup",
         "compose",
         "config",
         "config_rules",
@@ -92,7 +94,7 @@ INWARD = {
     "__main__": ("cli",),
     "__init__": (),
 }
-FREE = {"compose", "compose_dep", "courier", "wsgi"}  # they put the parts together
+FREE = {"backup", "compose", "compose_dep", "courier", "wsgi"}  # they put the parts together
 
 OUTSIDE = {  # dependency -> the layers that may know it
     "certifi": {"net"},

@@ -22,6 +22,8 @@ COMMANDS = {
     "import-nanomdm": "take over the filekv storage of a NanoMDM server",
     "export-micromdm": "write the store as a database that MicroMDM opens",
     "export-nanomdm": "send the enrollments to a NanoMDM server",
+    "backup": "write a copy of the store into a file, also while the server runs",
+    "restore": "put such a copy in the place of the store",
     "tokens": "make, list and revoke tokens for callers of the admin API",
     "audit": "show what callers of the admin API have changed",
     "version": "print the version",

@@ -19,6 +19,7 @@ from micromdm_py.http.admin.visit import LoginResource, LogoutResource
 from micromdm_py.http.apps import AppsResource
 from micromdm_py.http.audit import AuditResource, AuditTrail
 from micromdm_py.http.auth import Access
+from micromdm_py.http.backup import BackupResource
 from micromdm_py.http.challenge import ChallengeResource
 from micromdm_py.http.client_certificate import ClientCertificates
 from micromdm_py.http.command_records import CommandResource, DeviceCommandsResource
@@ -91,7 +92,7 @@ from micromdm_py.service.views import Views
 from micromdm_py.service.webhooks import Webhooks
 from micromdm_py.service.why import Why
 from micromdm_py.storage.base import AuditLog, Quarantine
-from micromdm_py.storage.files import Files
+from micromdm_py.storage.files import Files, StoredFile
 
 App = falcon.App[falcon.Request, falcon.Response]
 
@@ -104,6 +105,7 @@ class Services:
 
     Attributes:
         files: the file repository, None when there is none.
+        backup: makes a copy of the store.
     """
 
     checkin: CheckInService
@@ -137,6 +139,7 @@ class Services:
     now: Callable[[], datetime]
     client_certificates: ClientCertificates
     proxy_headers: ProxyHeaders
+    backup: Callable[[], StoredFile]
     files: Files | None = None
 
 
@@ -246,6 +249,7 @@ def _admin_routes(app: App, services: Services, rule: AppRule) -> None:
     app.add_route("/v1/tokens/{name:segment}", TokenResource(services.tokens))
     app.add_route("/v1/audit", AuditResource(services.audit_log))
     add_library(app, services.profiles, services.blueprints, services.users, limit)
+    app.add_route("/boltbackup", BackupResource(services.backup))
     app.add_route("/v1/apps", AppsResource(services.apps))
     if services.feed is not None:
         app.add_route("/v1/events", EventsResource(services.feed))

@@ -36,6 +36,7 @@ DEVICE = {
     e.StorageUnavailable: 503,
 }
 DEVICE_PATHS = frozenset({"/mdm/checkin", "/mdm/connect", "/nano/mdm"})
+BACKUP_PATH = "/boltbackup"
 TEXT_PATHS = ("/mdm/", "/ota/", "/scep")
 JSON = "application/json; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"
@@ -83,6 +84,8 @@ def _mdm_error(req: falcon.Request, resp: falcon.Response, error: Exception, _pa
         if status == 401:
             resp.set_header("Www-Authenticate", 'Basic realm="micromdm"')
             resp.set_header("X-Content-Type-Options", "nosniff")
+            if path == BACKUP_PATH:
+                resp.data, resp.content_type = b"Authorization Required\n", TEXT
 
 
 def _family_error(req: falcon.Request, resp: falcon.Response, error: Exception, params: object) -> None:

@@ -70,6 +70,7 @@ PERMISSIONS: Mapping[str, Mapping[str, str]] = {
     "/nano/v1/pushcert": {"GET": "server.config.get", "PUT": "server.config.set"},
     "/nano/migration": {"PUT": "mdm.apple.enrollment.move", "POST": "mdm.apple.enrollment.move"},
     "/nano/v1/escrowkeyunlock": {"POST": "mdm.apple.device.unlock"},
+    "/boltbackup": {"GET": "server.backup.make"},  # with every secret there is, so this is no mere reading
     "/v1/apps": {"POST": "mdm.apple.app.list", "PUT": "mdm.apple.app.set"},
     "/v1/tokens": {"GET": "server.token.list", "POST": "server.token.create"},
     "/v1/tokens/{name:segment}": {"DELETE": "server.token.revoke"},

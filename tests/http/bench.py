@@ -4,8 +4,12 @@ import base64
 import io
 import itertools
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from io import FileIO
+from pathlib import Path
+from tempfile import mkstemp
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -54,7 +58,7 @@ from micromdm_py.service.webhooks import Webhooks
 from micromdm_py.service.why import Why
 from micromdm_py.simulator.depsim import DepService
 from micromdm_py.storage.base import Store
-from micromdm_py.storage.files import Files
+from micromdm_py.storage.files import Files, StoredFile
 from micromdm_py.storage.memory.store import MemoryStore
 from micromdm_py.storage.records import BindingRule
 from tests.fakes.clock import Clock
@@ -209,7 +213,16 @@ class Bench:
             client_certificates=ClientCertificates("", TrustedProxies(())),
             proxy_headers=ProxyHeaders(TrustedProxies(()), enabled=False),
             files=self._files,
+            backup=self._backup,
         )
+
+    def _backup(self) -> StoredFile:
+        handle, name = mkstemp()
+        Path(name).unlink()
+        os.write(handle, b"the store")
+        file = FileIO(handle, "r+")
+        file.seek(0)
+        return StoredFile(file, 9, 0)
 
     def _dep(self) -> Dep:
         store, now, roster = self.store, self.clock, Roster(self.store)

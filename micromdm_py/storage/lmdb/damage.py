@@ -39,7 +39,7 @@ def check_complete(path: Path) -> None:
     file = path / "data.mdb"
     if not file.exists() or not file.stat().st_size:
         return
-    with contextlib.closing(lmdb.open(str(path), readonly=True)) as env, env.begin() as txn:
+    with contextlib.closing(lmdb.open(str(path), readonly=True, mode=0o600)) as env, env.begin() as txn:
         page_bytes = env.stat()["psize"]
         whole = (env.info()["last_pgno"] + 1) * page_bytes
         size = file.stat().st_size

@@ -9,6 +9,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from io import FileIO
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -345,6 +346,13 @@ class Environment:
     def copy(self, target: Path) -> None:
         """Write a compacted, consistent copy into an empty folder."""
         self._env.copy(str(target), compact=True)
+
+    def copy_to(self, file: FileIO) -> None:
+        """Write a compacted, consistent copy at the beginning of a file. Raises: StorageUnavailable."""
+        try:
+            self._env.copyfd(file.fileno(), compact=True)
+        except lmdb.Error as fault:
+            raise StorageUnavailable(f"the store cannot be copied: {_reason(fault)}") from fault
 
     def close(self) -> None:
         """Close the environment; it cannot be used afterwards."""

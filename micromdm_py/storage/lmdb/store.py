@@ -5,8 +5,12 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
+from tempfile import TemporaryFile
 
+from micromdm_py.errors import StorageUnavailable
+from micromdm_py.storage.files import StoredFile
 from micromdm_py.storage.lmdb.audit import AuditPart
 from micromdm_py.storage.lmdb.base import SeenTimes
 from micromdm_py.storage.lmdb.depot import QuarantinePart
@@ -55,6 +59,29 @@ class LmdbStore(SearchPart, TargetPart, HistoryPart, TransferPart, QuarantinePar
     def copy(self, target: Path) -> None:
         """Write a consistent, compacted copy into an empty folder while the store is in use."""
         self._env.copy(target)
+
+    def copy_to(self, file: FileIO) -> None:
+        """Write such a copy as one file while the store is in use. Raises: StorageUnavailable."""
+        self._env.copy_to(file)
+
+    def backup(self, folder: Path) -> StoredFile:
+        """A copy in a file without a name, which is gone when it is closed, however that comes about.
+
+        Args:
+            folder: on the disk that has to have room for it.
+        Raises: StorageUnavailable.
+        """
+        try:
+            file = TemporaryFile(buffering=0, dir=folder)
+        except OSError as fault:
+            raise StorageUnavailable(f"backup: {fault.strerror}") from fault
+        try:
+            self.copy_to(file)
+            file.seek(0)
+            return StoredFile(file, os.fstat(file.fileno()).st_size, 0)
+        except BaseException:
+            file.close()
+            raise
 
     def close(self) -> None:
         """See `storage.base.Store`."""

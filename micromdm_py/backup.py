@@ -1,0 +1,134 @@
+"""Copies of the store as one file: making them beside a running server, and putting one in its place."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from tempfile import mkstemp
+
+from micromdm_py.compose import STORE, existing_store, open_existing
+from micromdm_py.errors import MdmError, StartupError
+from micromdm_py.server.lock import lock_store
+
+__all__ = ["restore", "write_backup"]
+
+DATA = "data.mdb"
+
+
+def write_backup(config_path: Path, target: Path) -> int:
+    """Write a consistent copy of a store, whose server may run, into a file that only its owner can read.
+
+    Args:
+        config_path: folder of the server's state.
+        target: the file; one that is there is replaced when the new one is whole.
+    Returns: its size in bytes.
+    Raises: StartupError; then the target is as it was.
+    """
+    with existing_store(config_path) as store, _faults(f"writing {target}"):
+        handle, name = mkstemp(prefix=f".{target.name}.", dir=target.parent)  # for its owner alone
+        building = Path(name)
+        try:
+            with os.fdopen(handle, "wb", buffering=0) as file:
+                store.copy_to(file)
+                os.fsync(file.fileno())
+            size = building.stat().st_size
+            building.rename(target)
+            _sync(target.parent)
+        finally:
+            building.unlink(missing_ok=True)
+    return size
+
+
+def restore(config_path: Path, source: Path, now: datetime) -> Path | None:
+    """Put a backup in the place of the store.
+
+    It is copied beside the store and read from beginning to end first. Until then the old store keeps its
+    place, and afterwards it stays under another name.
+
+    Args:
+        config_path: folder of the server's state, which no server uses.
+        source: what `write_backup` wrote or `/boltbackup` gave, or a folder with such a file.
+        now: goes into the name of the old store.
+    Returns: where the old store is now, None when there was none.
+    Raises: StartupError (StoreInUse while a server runs); then the old store is in its place.
+    """
+    source = source / DATA if source.is_dir() else source
+    if not source.is_file():
+        raise StartupError(f"{source} is not there")
+    config_path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = lock_store(config_path)
+    final, building = config_path / STORE, config_path / f"{STORE}.restore"
+    try:
+        with _faults(f"restoring {source}"):
+            shutil.rmtree(building, ignore_errors=True)  # left by one that was interrupted
+            _copy_in(source, building)
+            _check(building, source)
+            _give_to_owner_of(final if final.exists() else config_path, building)
+            return _swap(final, building, config_path / f"{STORE}.before-{now:%Y%m%d-%H%M%S}")
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+        lock.release()
+
+
+def _copy_in(source: Path, building: Path) -> None:
+    building.mkdir(mode=0o700)
+    with source.open("rb") as old, (building / DATA).open("xb") as new:
+        (building / DATA).chmod(0o600)
+        shutil.copyfileobj(old, new, 1 << 20)
+        new.flush()
+        os.fsync(new.fileno())
+    _sync(building)
+
+
+def _check(building: Path, source: Path) -> None:
+    """Read everything; what cannot be read must not take the place of what can."""
+    try:
+        with open_existing(building) as store:
+            if store.authority() is None:
+                raise StartupError("it holds no certificate authority")
+            for _ in store.content():
+                pass
+    except (MdmError, ValueError, LookupError) as fault:
+        reason = str(fault).removeprefix(f"opening store {building}: ")
+        raise StartupError(f"{source} is no sound backup of this program: {reason}") from fault
+
+
+def _give_to_owner_of(model: Path, building: Path) -> None:
+    """Let the server open its store when somebody else, root that is, restores it."""
+    about = model.stat()
+    if os.geteuid() == 0:
+        for path in (building, *building.iterdir()):
+            os.chown(path, about.st_uid, about.st_gid)
+
+
+def _swap(final: Path, building: Path, aside: Path) -> Path | None:
+    had = final.exists()
+    if had:
+        final.rename(aside)
+    try:
+        building.rename(final)
+    except OSError:
+        if had:
+            aside.rename(final)
+        raise
+    _sync(final.parent)
+    return aside if had else None
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _faults(doing: str) -> Iterator[None]:
+    """Turn what the disk refuses into one line."""
+    try:
+        yield
+    except OSError as fault:
+        raise StartupError(f"{doing}: {fault.strerror or fault}") from fault
