@@ -2,6 +2,8 @@
 
 import itertools
 import shutil
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from micromdm_py.protocol.report import Report, Status
 from micromdm_py.storage.base import Store
 from micromdm_py.storage.memory.state import Channel, Queued
 from micromdm_py.storage.memory.store import MemoryStore
-from micromdm_py.storage.records import DuePush, PushOutcome, Served
+from micromdm_py.storage.records import DuePush, Enqueued, NewEntry, Once, PushOutcome, Served
 from tests.storage.agreement import check_agreement
 from tests.storage.backends import PAST, copy_aged, open_lmdb
 from tests.storage.queue_machine import QueueMachine
@@ -224,6 +226,53 @@ class PushForgottenWhenOneIsUnderWay(Aged):
 
     def record_push(self, due: DuePush, outcome: PushOutcome) -> None:
         super().record_push(DuePush(due.target, self._s.sequence), outcome)
+
+
+class NeverExpires(Aged):
+    """The time at which a command expires is not kept."""
+
+    def enqueue(
+        self, api_id: str, entry: NewEntry, *, at: datetime, push: bool = True, once: Once | None = None
+    ) -> Enqueued:
+        return super().enqueue(api_id, replace(entry, expires_at=None), at=at, push=push, once=once)
+
+
+class SupersedesOtherGroups(Aged):
+    """A command that supersedes takes away what is open of every group."""
+
+    def enqueue(
+        self, api_id: str, entry: NewEntry, *, at: datetime, push: bool = True, once: Once | None = None
+    ) -> Enqueued:
+        channel = self._s.channels.get(api_id)
+        if entry.supersede and channel is not None:
+            channel.withdraw(CommandState.SUPERSEDED, at)
+        return super().enqueue(api_id, entry, at=at, push=push, once=once)
+
+
+class LateAnswerBeatsEverything(Aged):
+    """A late answer changes the state of what was superseded or withdrawn, not only of what was cancelled."""
+
+    def _answer(self, channel: Channel, report: Report, at: object, request_id: str = "") -> None:
+        found = self._answered(channel, report.command_uuid)
+        withdrawn = (CommandState.SUPERSEDED, CommandState.PROTECTION_CANCELED)
+        if found and found.state in withdrawn and found.report is None:
+            found.state = CommandState.CANCEL
+        super()._answer(channel, report, at, request_id)  # type: ignore[arg-type]  # the clock's time
+
+
+class CancelledAnswerIsLost(Aged):
+    """An answer to a cancelled command is not recognised."""
+
+    def _answered(self, channel: Channel, uuid: str) -> Queued | None:
+        found = super()._answered(channel, uuid)
+        return None if found and found.state is CommandState.CANCEL else found
+
+
+class RepetitionForgotten(Aged):
+    """A silent device is not pushed to again."""
+
+    def record_push(self, due: DuePush, outcome: PushOutcome) -> None:
+        super().record_push(due, replace(outcome, again_at=None))
 
 
 FAULTS = Aged.__subclasses__()
