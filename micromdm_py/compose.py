@@ -288,7 +288,8 @@ def _services(config: Config, store: LmdbStore) -> Services:
     users = Users(store, make_uuid=_uuid, hash_password=_hash_password)
     wants_idle = bool(config.command_webhook_url)
     wants_events = wants_idle or config.event_retention_days > 0
-    records = CommandRecords(store, lead.waiting(LongPolls(slots)), now=_now)
+    polls = lead.waiting(LongPolls(slots))  # one for all, so that they leave threads for devices
+    records = CommandRecords(store, polls, now=_now)
     push = lead.waiting(
         PushNow(
             store,
@@ -363,7 +364,7 @@ def _services(config: Config, store: LmdbStore) -> Services:
         tokens=token_service(store),
         audit_log=store,
         quarantine=store,
-        feed=Feed(store, lead.waiting(LongPolls(slots))) if config.event_retention_days else None,
+        feed=Feed(store, polls) if config.event_retention_days else None,
         webhooks=Webhooks(store, wake=wake, now=_now, make_uuid=_uuid, show=show_url),
         now=_now,
         client_certificates=ClientCertificates(config.client_cert_header, trusted),

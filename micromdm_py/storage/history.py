@@ -80,8 +80,8 @@ class CommandHistory(Protocol):
     def commands(self, api_id: str, wanted: CommandFilter) -> CommandPage:
         """A page of the records of one enrollment.
 
-        Costs what is looked at, which is limited; not what there ever was. Raises: NotFound; Conflict;
-        MalformedField: cursor.
+        Costs what is looked at, which is limited; not what there ever was. A filter for open states looks at
+        open commands only. Raises: NotFound; Conflict; MalformedField: cursor.
         """
         ...
 

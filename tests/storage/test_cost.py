@@ -6,10 +6,12 @@ Counted are the calls into LMDB and the rows that change, not time.
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from types import FrameType
 
 import pytest
 
+from micromdm_py.storage.history import CommandFilter
 from micromdm_py.storage.lmdb.store import LmdbStore
 from tests.builders import NOW, Device, command, event, report
 from tests.storage.observing import contents
@@ -32,6 +34,10 @@ OPERATIONS: dict[str, Operation] = {
     "NotNow": connect("NotNow", "head"),
     "answer to nothing": connect("Acknowledged", "nobody's"),
     "late answer": connect("Acknowledged", "old"),
+    "cancel": lambda store, phone: store.cancel(phone.id, "head", at=NOW),
+    "page of records": lambda store, phone: store.commands(phone.id, CommandFilter(limit=2)),
+    "forget": lambda store, phone: store.forget_commands(before=NOW + timedelta(days=1), limit=1),
+    "expire": lambda store, phone: store.expire_commands(at=NOW, limit=1),
     "record by uuid": lambda store, phone: store.command(phone.id, "head"),
     "idle without a write": lambda store, phone: store.nothing_to_do(
         report(phone.ref, "Idle"), phone.who, at=NOW

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from micromdm_py.errors import CommandDone, Conflict, MalformedField, NotFound
-from micromdm_py.protocol.lifecycle import FINAL_STATES, CommandState
+from micromdm_py.protocol.lifecycle import FINAL_STATES, OPEN_STATES, CommandState
 from micromdm_py.storage.base import Store
 from micromdm_py.storage.history import CommandFilter
 from micromdm_py.storage.lmdb import history
@@ -99,6 +99,17 @@ def test_long_history_that_fits_nothing_is_looked_at_in_bounds(lmdb: LmdbStore) 
     assert page.records == []
     assert page.next
     assert lmdb.commands(phone.id, replace(rare, cursor=page.next)).next == ""
+
+
+def test_what_waits_is_found_below_a_long_history(lmdb: LmdbStore) -> None:
+    phone = Device(lmdb)
+    phone.queue("waits", "waits too", *["c"] * history.MAX_LOOKED_AT)
+    for one in lmdb.commands(phone.id, CommandFilter(limit=history.MAX_LOOKED_AT)).records:
+        lmdb.cancel(phone.id, one.command_id, at=NOW)
+    page = lmdb.commands(phone.id, CommandFilter(states=OPEN_STATES, limit=1))
+    assert [one.command_uuid for one in page.records] == ["waits too"]
+    page = lmdb.commands(phone.id, CommandFilter(states=OPEN_STATES, cursor=page.next))
+    assert ([one.command_uuid for one in page.records], page.next) == (["waits"], "")
 
 
 def test_bodies_come_with_payload_and_answer(phone: Device) -> None:

@@ -49,7 +49,7 @@ class Command:
         command = cls(
             entry.command_uuid, entry.request_type, CommandState.PENDING, entry.origin, at_ms, at_ms
         )
-        command.group, command.info = entry.group, entry.info
+        command.group, command.info = entry.group, dict(entry.info)
         command.expires_ms = ms(entry.expires_at) if entry.expires_at else 0
         if entry.request_id:
             command.note(CREATED, at_ms, "", entry.request_id)

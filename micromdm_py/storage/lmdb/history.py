@@ -1,6 +1,6 @@
 """Command records as administrators look at them, and their end: expiry and retention."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from micromdm_py.errors import CommandDone
@@ -26,24 +26,38 @@ class HistoryPart(QueuePart):
         """See `storage.history.CommandHistory`."""
         before = read_cursor(wanted.cursor)
         found: list[CommandRecord] = []
+        looked_at = last = 0
         with self._env.read() as txn:
             _, number = self._known(txn, api_id)
-            prefix = u64(number) + COMMAND
-            cursor = txn.cursor(self._t.own)
-            start = command_key(number, _END if before is None else before)
-            more = cursor.prev() if cursor.set_range(start) else cursor.last()
-            looked_at = sequence = 0
-            while more and (key := cursor.key()).startswith(prefix):
+            waiting = bool(wanted.states) and wanted.states <= OPEN_STATES
+            rows = (self._waiting_rows if waiting else self._all_rows)(txn, number, before)
+            for sequence, row in rows:
                 if len(found) == wanted.limit or looked_at == MAX_LOOKED_AT:
-                    return CommandPage(found, u64(sequence).hex())
-                sequence, looked_at = unu64(key[9:]), looked_at + 1
-                one = Command.decode(cursor.value())
+                    return CommandPage(found, u64(last).hex())
+                last, looked_at = sequence, looked_at + 1
+                one = Command.decode(row)
                 if wanted.names(one.state, one.request_type, one.origin, one.group_name):
                     record = one.record(sequence)
                     if wanted.fits(record):
                         found.append(record)
-                more = cursor.prev()
         return CommandPage(found)
+
+    def _all_rows(self, txn: Txn, number: int, before: int | None) -> Iterator[tuple[int, bytes]]:
+        """Records of an enrollment as (sequence, row), newest first."""
+        prefix = u64(number) + COMMAND
+        cursor = txn.cursor(self._t.own)
+        start = command_key(number, _END if before is None else before)
+        more = cursor.prev() if cursor.set_range(start) else cursor.last()
+        while more and (key := cursor.key()).startswith(prefix):
+            yield unu64(key[9:]), cursor.value()
+            more = cursor.prev()
+
+    def _waiting_rows(self, txn: Txn, number: int, before: int | None) -> Iterator[tuple[int, bytes]]:
+        """The same of those that are open, which may be few among many: they are found by the queue."""
+        for sequence in sorted((one for one, _ in self._open(txn, number)), reverse=True):
+            row = txn.get(command_key(number, sequence), db=self._t.own)
+            if row is not None and (before is None or sequence < before):
+                yield sequence, row
 
     def command_bodies(self, command_ids: Sequence[str]) -> list[tuple[bytes, bytes]]:
         """See `storage.history.CommandHistory`."""
