@@ -49,6 +49,7 @@ from micromdm_py.service.command_records import CommandRecords
 from micromdm_py.service.commands import Commands
 from micromdm_py.service.connect import Connect
 from micromdm_py.service.declarative import Declarative
+from micromdm_py.service.dep.accounts import Accounts
 from micromdm_py.service.dep.roster import Roster
 from micromdm_py.service.enroll import Challenges, Enroll, ProfileRule
 from micromdm_py.service.family import Family
@@ -235,6 +236,7 @@ def run_courier(config: Config, stop: threading.Event) -> None:
         audit=timedelta(days=config.audit_retention_days) if config.audit_retention_days else None,
         apns_url=config.apns_url,
         apns_ca_file=config.apns_ca_file,
+        dep_url=config.dep_url,
         depsim=config.depsim,
     )
     try:
@@ -267,6 +269,7 @@ def _make_folder(path: Path) -> None:
 
 
 def _services(config: Config, store: LmdbStore) -> Services:
+    accounts = Accounts(store, config.dep_url, config.depsim)
     wake, slots = Waker(_socket(config)), max(1, config.threads // 4)
     trusted = TrustedProxies(config.trusted_networks)
     challenges = Challenges(store, random_bytes=secrets.token_bytes, now=_now)
@@ -346,7 +349,7 @@ def _services(config: Config, store: LmdbStore) -> Services:
             now=_now,
             make_uuid=_uuid,
         ),
-        devices=build_devices(store, config.depsim, slots, now=_now),
+        devices=build_devices(store, accounts, slots, now=_now),
         inventory=Inventory(store, Roster(store)),
         why=Why(store, _now),
         profiles=Profiles(store, authority.sign),
@@ -360,7 +363,7 @@ def _services(config: Config, store: LmdbStore) -> Services:
         push=push,
         push_certificates=push_certificates,
         nano=nano,
-        dep=build_dep(store, config.depsim, slots, user_agent=_user_agent(), wake=wake, now=_now),
+        dep=build_dep(store, accounts, slots, user_agent=_user_agent(), wake=wake, now=_now),
         tokens=token_service(store),
         audit_log=store,
         quarantine=store,

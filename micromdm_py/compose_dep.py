@@ -25,7 +25,7 @@ __all__ = ["build_dep", "build_devices"]
 
 def build_dep(
     store: Store,
-    simulator: str,
+    accounts: Accounts,
     slots: int,
     *,
     user_agent: str,
@@ -36,13 +36,13 @@ def build_dep(
 
     Args:
         store: where everything is kept.
-        simulator: URL of a simulator, "" for none.
+        accounts: the servers there are tokens for.
         slots: how many calls to Apple may be made at once.
         user_agent: of these calls.
         wake: wakes the courier.
         now: gives the time, aware UTC.
     """
-    accounts, roster = Accounts(store, simulator), Roster(store)
+    roster = Roster(store)
     sessions = DepSessions(user_agent=user_agent, now=now, make_nonce=partial(secrets.token_hex, 16))
     return Dep(
         DepTokens(store, wake=wake, now=now, make_key=partial(rsa.generate_private_key, 65537, 2048)),
@@ -51,7 +51,7 @@ def build_dep(
     )
 
 
-def build_devices(store: Store, simulator: str, slots: int, *, now: Callable[[], datetime]) -> Devices:
+def build_devices(store: Store, accounts: Accounts, slots: int, *, now: Callable[[], datetime]) -> Devices:
     """What administrators do with devices, those included that have not enrolled yet."""
-    first_sync = FirstSync(store, Accounts(store, simulator), lead.waiting(LongPolls(slots)))
+    first_sync = FirstSync(store, accounts, lead.waiting(LongPolls(slots)))
     return Devices(store, Roster(store), now, first_sync)

@@ -145,6 +145,7 @@ class Config:
     )
     apns_url: str = setting("https://api.push.apple.com", "URL of the push service")
     apns_ca_file: str = setting("", "file with the PEM authorities of the push service")
+    dep_url: str = setting("https://mdmenrollment.apple.com", "URL of Apple's device assignment service")
     depsim: str = setting("", "URL of a simulator of Apple's DEP service", env="MICROMDM_DEPSIM_URL")
 
     # Diagnosis

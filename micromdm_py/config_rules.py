@@ -81,12 +81,15 @@ def _urls(config: Config) -> None:
     for url, action in (
         (config.dm, "setting up declarative management"),
         (config.depsim, "setting up -depsim"),
+        (config.dep_url, "setting up -dep-url"),
         (config.apns_url, "setting up -apns-url"),
     ):
         if url and (reason := url_fault(url)):
             raise StartupError(f'{action}: parse "{show_url(url)}": {reason}')
     if not config.apns_url:
         raise StartupError("-apns-url must not be empty")
+    if not config.dep_url:
+        raise StartupError("-dep-url must not be empty")
     _ = config.webhook_targets, config.webhook_headers, config.trusted_networks  # each raises for itself
 
 

@@ -61,7 +61,8 @@ class CourierSettings:
         audit: how long entries of the audit log are kept, None for ever.
         apns_url: URL of the push service.
         apns_ca_file: PEM file of its authority, "" for the usual ones.
-        depsim: URL of a simulator of Apple's device assignment service, "" for none.
+        dep_url: URL of Apple's device assignment service.
+        depsim: URL of a simulator of it, "" for none.
     """
 
     socket_path: Path
@@ -75,6 +76,7 @@ class CourierSettings:
     audit: timedelta | None = None
     apns_url: str = "https://api.push.apple.com"
     apns_ca_file: str = ""
+    dep_url: str = "https://mdmenrollment.apple.com"
     depsim: str = ""
 
 
@@ -250,7 +252,7 @@ async def _synchronize(
 ) -> None:
     make_id = partial(secrets.token_hex, 16)
     client = AsyncDepClient(DepSessions(user_agent=settings.user_agent, now=_now, make_nonce=make_id))
-    accounts = Accounts(store, settings.depsim)
+    accounts = Accounts(store, settings.dep_url, settings.depsim)
     syncing = DepSyncing(
         store, accounts, client, blocking=blocking, now=_now, draw=random.random, make_id=make_id
     )

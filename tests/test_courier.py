@@ -292,7 +292,7 @@ def test_devices_of_the_enrollment_program_are_synchronized_on_request(store: St
     apple = DepServer(("127.0.0.1", 0), 2, now=lambda: datetime.now(UTC), log=lambda _line: None)
     thread = threading.Thread(target=apple.serve)
     thread.start()
-    roster, accounts = Roster(store), Accounts(store, apple.url)
+    roster, accounts = Roster(store), Accounts(store, apple.url, apple.url)
     try:
         with running(store, settings(tmp_path, depsim=apple.url)) as wake:
             eventually(lambda: len(list(roster.all())) == 2)

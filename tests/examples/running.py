@@ -103,7 +103,8 @@ class _Here(httpx.AsyncHTTPTransport):
 def serving(folder: Path, *flags: str) -> Iterator[Server]:
     """`micromdm serve` without TLS on a free port."""
     words = [sys.executable, "-P", "-m", "micromdm_py", "serve", "-server-url", "https://mdm.example.com"]
-    words += ["-tls=false", "-http-addr", "127.0.0.1:0", "-config-path", str(folder), "-workers", "1", *flags]
+    words += ["-tls=false", "-http-addr", "127.0.0.1:0", "-config-path", str(folder), "-workers", "1"]
+    words += ["-dep-url", "http://127.0.0.1:9", *flags]
     with running(*words, MICROMDM_API_KEY=API_KEY) as program:
         yield Server(program, program.expect(r"msg=listening url=(\S+)")[1])
 

@@ -62,6 +62,7 @@ from micromdm_py.storage.files import Files, StoredFile
 from micromdm_py.storage.memory.store import MemoryStore
 from micromdm_py.storage.records import BindingRule
 from tests.fakes.clock import Clock
+from tests.fakes.dep import URL as DEP_URL
 from tests.fakes.dep import client_of
 from tests.protocol.crypto_samples import rsa_key
 
@@ -129,7 +130,7 @@ class Bench:
         self.unlocked: list[tuple[str, dict[str, str], dict[str, str]]] = []
         self.woken = list[None]()
         self.apple = DepService(("S1", "S2"), now=self.clock)
-        self._accounts = Accounts(self.store, depsim)
+        self._accounts = Accounts(self.store, DEP_URL, depsim)
         self.pause: Callable[[float], object] = self.clock.move
         self.wait = LongPolls(
             2, pause=lambda seconds: self.pause(seconds), clock=lambda: self.clock().timestamp()

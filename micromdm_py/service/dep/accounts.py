@@ -10,9 +10,7 @@ from micromdm_py.protocol.dep.session import Answer
 from micromdm_py.protocol.dep.token import SIMULATOR_TOKEN, DepToken
 from micromdm_py.storage.base import Shelf
 
-__all__ = ["APPLE_URL", "Account", "Accounts", "AsyncDepCaller", "DepCaller"]
-
-APPLE_URL = "https://mdmenrollment.apple.com"
+__all__ = ["Account", "Accounts", "AsyncDepCaller", "DepCaller"]
 
 
 class DepCaller(Protocol):
@@ -45,13 +43,13 @@ class Account:
 class Accounts:
     """The servers there are at the moment."""
 
-    def __init__(self, shelf: Shelf, simulator: str = "", url: str = APPLE_URL) -> None:
+    def __init__(self, shelf: Shelf, url: str, simulator: str = "") -> None:
         """Read tokens from `shelf`.
 
         Args:
             shelf: where they are kept.
-            simulator: URL of a simulator, used while there is no default token; "" for none.
             url: of the service, for tokens that are kept.
+            simulator: URL of a simulator, used while there is no default token; "" for none.
         """
         self._shelf, self._simulator, self._url = shelf, simulator.rstrip("/"), url.rstrip("/")
 

@@ -14,7 +14,7 @@ class Waiting:
         self.store, self.clock = MemoryStore(), Clock()
         self._began, self._lasts_s = self.clock.now, lasts_s
         polls = LongPolls(slots, pause=self._pause, clock=lambda: self.clock().timestamp())
-        self.first = FirstSync(self.store, Accounts(self.store, simulator), polls)
+        self.first = FirstSync(self.store, Accounts(self.store, URL, simulator), polls)
 
     def _pause(self, seconds: float) -> None:
         self.clock.move(seconds)
@@ -57,6 +57,6 @@ def test_when_too_many_wait_the_others_do_not() -> None:
         answered.append(True)
 
     polls = LongPolls(1, pause=pause, clock=lambda: clock().timestamp())
-    first = FirstSync(store, Accounts(store, URL), polls)
+    first = FirstSync(store, Accounts(store, URL, URL), polls)
     first()
     assert answered == [True]

@@ -25,7 +25,7 @@ def test_more_than_the_slots_allow_are_refused_at_once() -> None:
             go_on.wait(20)
         return Answer(200, b'{"server_name": "x"}')
 
-    proxy = DepProxy(Accounts(store, URL), Roster(store), call, 2, now=Clock())
+    proxy = DepProxy(Accounts(store, URL, URL), Roster(store), call, 2, now=Clock())
     answers: list[bytes] = []
     threads = [threading.Thread(target=lambda: answers.append(proxy.account(None))) for _ in range(2)]
     for thread in threads:

@@ -369,7 +369,7 @@ def test_a_token_that_is_removed_during_a_round_leaves_nothing(site: Site) -> No
             site.store.change_documents(lambda shelf: shelf.remove(TOKEN, "school"))
         return answer
 
-    site.accounts = Accounts(site.store, "", URL)
+    site.accounts = Accounts(site.store, URL)
     site.restart(slow)
     site.step()
     assert site.known == {}
