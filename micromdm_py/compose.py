@@ -33,6 +33,7 @@ from micromdm_py.net.apns import ApnsSender
 from micromdm_py.net.backup import fetch_backup
 from micromdm_py.net.ddm import HttpDeclarative
 from micromdm_py.net.nanomdm import send_checkins
+from micromdm_py.net.probe import probe
 from micromdm_py.net.tls_context import outgoing_context
 from micromdm_py.net.unlock import HttpUnlock
 from micromdm_py.net.wakeup import Waker
@@ -82,6 +83,8 @@ __all__ = [
     "device_authorities",
     "existing_store",
     "fetch_database",
+    "has_store",
+    "look_at",
     "new_store",
     "prepare",
     "run_courier",
@@ -124,7 +127,7 @@ def prepare(config: Config) -> bytes | None:
 def existing_store(config_path: Path) -> Iterator[LmdbStore]:
     """The store of a server, running or not, for the program's own commands. Raises: StartupError."""
     path = config_path / STORE
-    if not (path / "data.mdb").exists():
+    if not has_store(config_path):
         raise StartupError(f"{config_path} holds no store: has the server been started there?")
     with open_existing(path) as store:
         yield store
@@ -170,9 +173,14 @@ def new_store(config_path: Path) -> Iterator[Store]:
         lock.release()
 
 
+def has_store(config_path: Path) -> bool:
+    """Whether there is a store in a folder."""
+    return (config_path / STORE / "data.mdb").exists()
+
+
 def check_replaceable(config_path: Path) -> None:
     """Check that a folder has no store, or an empty one. Raises: StartupError."""
-    if (config_path / STORE / "data.mdb").exists():
+    if has_store(config_path):
         with existing_store(config_path) as store:
             if not store.is_empty():
                 raise StartupError(
@@ -196,6 +204,14 @@ def send_to_nanomdm(
     Raises: StartupError, UpstreamFailed.
     """
     return send_checkins(url, api_key, messages, _outgoing(ca_file))
+
+
+def look_at(url: str, ca_file: str) -> tuple[str, bytes]:
+    """Version and SCEP authority (DER) of a server, as devices find it.
+
+    Raises: StartupError, UpstreamFailed.
+    """
+    return probe(url, _outgoing(ca_file))
 
 
 def _outgoing(ca_file: str) -> ssl.SSLContext:

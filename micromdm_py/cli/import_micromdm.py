@@ -19,7 +19,7 @@ from micromdm_py.migration.report import Report
 from micromdm_py.migration.source import OldDatabase
 from micromdm_py.storage.transfer import Moved
 
-__all__ = ["import_micromdm"]
+__all__ = ["database", "import_micromdm"]
 
 
 @click.command("import-micromdm", cls=GoCommand)
@@ -44,7 +44,7 @@ def import_micromdm(ctx: click.Context, /, **values: str | Path | bool) -> int:
     if folder and not folder.is_dir():
         raise StartupError(f"-filerepo: {folder} is no folder")
     report = Report(source)
-    with _database(source, str(values["api_key"]), str(values["ca_file"])) as path:
+    with database(source, str(values["api_key"]), str(values["ca_file"])) as path:
         if source != str(path):
             report.warnings.append(
                 "the old server may go on: import once more from its file when it is stopped, or commands "
@@ -58,8 +58,11 @@ def import_micromdm(ctx: click.Context, /, **values: str | Path | bool) -> int:
 
 
 @contextlib.contextmanager
-def _database(source: str, api_key: str, ca_file: str) -> Iterator[Path]:
-    """The database as a file; one that is fetched is there for the block only."""
+def database(source: str, api_key: str, ca_file: str) -> Iterator[Path]:
+    """The database as a file; one that is fetched from a URL is there for the block only.
+
+    Raises: StartupError without an API key; UpstreamFailed.
+    """
     if not source.startswith(("https://", "http://")):
         yield Path(source)
         return

@@ -21,6 +21,7 @@ COMMANDS = {
     "import-micromdm": "take over the database of a MicroMDM server",
     "import-nanomdm": "take over the filekv storage of a NanoMDM server",
     "export-micromdm": "write the store as a database that MicroMDM opens",
+    "doctor": "say where a move from MicroMDM stands, and what to do next",
     "export-nanomdm": "send the enrollments to a NanoMDM server",
     "backup": "write a copy of the store into a file, also while the server runs",
     "restore": "put such a copy in the place of the store",

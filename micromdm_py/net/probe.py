@@ -1,0 +1,34 @@
+"""A look at a server from outside, as a device would have it."""
+
+import ssl
+
+import httpx
+
+from micromdm_py.errors import UpstreamFailed
+
+__all__ = ["probe"]
+
+TIMEOUT_S = 15.0
+
+
+def probe(url: str, context: ssl.SSLContext) -> tuple[str, bytes]:
+    """Ask a server who it is.
+
+    Args:
+        url: its address.
+        context: says which certificates the server may have.
+    Returns: its version, "" when it tells none; and its SCEP authority, DER, b"" when it has none.
+    Raises: UpstreamFailed when it does not answer, or its TLS certificate is not trusted.
+    """
+    try:
+        with httpx.Client(verify=context, timeout=TIMEOUT_S) as client:
+            version = client.get(f"{url.rstrip('/')}/version")
+            scep = client.get(f"{url.rstrip('/')}/scep", params={"operation": "GetCACert"})
+    except (httpx.HTTPError, httpx.InvalidURL) as fault:
+        raise UpstreamFailed(f"{url}: {str(fault) or type(fault).__name__}") from fault
+    try:
+        told = version.json()
+    except ValueError:
+        told = {}
+    name = str(told.get("version", "")) if isinstance(told, dict) else ""
+    return name, (scep.content if scep.status_code == 200 else b"")
