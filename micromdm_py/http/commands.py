@@ -11,6 +11,7 @@ from micromdm_py.http.body import read_body
 from micromdm_py.http.command_records import RECORD, may_read_secrets
 from micromdm_py.http.describe import ANY, BASE64, TIME, Content, describe, needed, note, nothing_here
 from micromdm_py.http.reply import flag, query_number, query_value, reply
+from micromdm_py.http.request import stops
 from micromdm_py.protocol.commands import OPTIONS
 from micromdm_py.service.access import CREATE
 from micromdm_py.service.command_records import CommandRecords
@@ -65,7 +66,7 @@ class _Queueing:
         if not wait_s:
             return reply(resp, receipt.reply, 201)
         secrets = may_read_secrets(req)
-        answered, document = self._records.answered(receipt, wait_s, secrets=secrets)
+        answered, document = self._records.answered(receipt, wait_s, secrets=secrets, stop=stops(req))
         return reply(resp, document, 201 if answered else 202)
 
 

@@ -4,6 +4,7 @@ import falcon
 
 from micromdm_py.http.describe import ANY, BASE64, TIME, describe, note
 from micromdm_py.http.reply import query_number, reply
+from micromdm_py.http.request import stops
 from micromdm_py.protocol.jsonreply import base64_text, json_reply, rfc3339
 from micromdm_py.service.feed import Feed
 from micromdm_py.service.waiting import MAX_WAIT_S
@@ -47,7 +48,7 @@ class EventsResource:
         after = query_number(req, "after", 0, NEWEST_CURSOR, default=0)
         limit = query_number(req, "limit", 1, MAX_LIMIT, default=100)
         wait_s = query_number(req, "wait", 0, MAX_WAIT_S, default=0)
-        reply(resp, self._feed.read(after, limit, wait_s))
+        reply(resp, self._feed.read(after, limit, wait_s, stop=stops(req)))
 
 
 class WebhooksResource:

@@ -1,5 +1,6 @@
 """What every request has: an id, a line in the log."""
 
+import threading
 from collections.abc import Callable
 
 import falcon
@@ -7,7 +8,7 @@ from falcon.constants import COMBINED_METHODS
 
 from micromdm_py.logs import quoted, request_id
 
-__all__ = ["RequestLog", "clean_path", "path_of", "request_id_of"]
+__all__ = ["RequestLog", "clean_path", "path_of", "request_id_of", "stops"]
 
 
 def path_of(req: falcon.Request) -> str:
@@ -32,6 +33,12 @@ def request_id_of(req: falcon.Request) -> str:
     """The id of a request, also sent as X-Request-Id."""
     found: str = getattr(req.context, "request_id", "")
     return found
+
+
+def stops(req: falcon.Request) -> Callable[[], bool]:
+    """What tells whether the server is about to stop, so that requests that wait should end."""
+    stopping: threading.Event | None = req.env.get("micromdm.stopping")
+    return stopping.is_set if stopping is not None else bool
 
 
 class RequestLog:

@@ -64,15 +64,17 @@ class CommandRecords:
         logger.info("cancelled %s %s of %s", record.request_type, record.command_id, api_id)
         return json_reply({})
 
-    def answered(self, receipt: Receipt, wait_s: float, *, secrets: bool) -> tuple[bool, bytes]:
-        """Wait until a command that was just queued is done.
+    def answered(
+        self, receipt: Receipt, wait_s: float, *, secrets: bool, stop: Callable[[], bool] = bool
+    ) -> tuple[bool, bytes]:
+        """Wait until a command that was just queued is done, the time is over, or `stop` says so.
 
         Returns: whether it is; and `{"payload": …, "record": …}`. When too many wait already, this does not.
         """
         if not receipt.command_id:
             return True, receipt.reply
         try:
-            record = self._wait(lambda: self._look(receipt), _is_done, wait_s)
+            record = self._wait(lambda: self._look(receipt), lambda one: _is_done(one) or stop(), wait_s)
         except Busy:
             record = self._look(receipt)
         document: dict[str, object] = {"payload": receipt.payload}

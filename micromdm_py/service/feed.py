@@ -30,19 +30,22 @@ class Feed:
         """Read from `outbox`."""
         self._outbox, self._wait = outbox, wait
 
-    def read(self, after: int, limit: int, wait_s: float = 0) -> bytes:
+    def read(self, after: int, limit: int, wait_s: float = 0, *, stop: Callable[[], bool] = bool) -> bytes:
         """Events after a cursor, as a reply.
 
         Args:
             after: the cursor of the last reply, 0 for the oldest event that is kept.
             limit: how many events at most.
             wait_s: how many seconds to wait for one when there is none.
+            stop: ends the wait when it says so.
         Returns: `{"events": […], "next": cursor}`; without events the cursor stays.
         Raises: Busy.
         """
         events = self._outbox.events_after(after, limit)
         if not events and wait_s:
-            events = self._wait(lambda: self._outbox.events_after(after, limit), bool, wait_s)
+            events = self._wait(
+                lambda: self._outbox.events_after(after, limit), lambda found: bool(found) or stop(), wait_s
+            )
         # The documents are put in as they are stored: reading and writing them again would cost the most.
         bodies = b",\n".join(event.body for event in events)
         cursor = events[-1].sequence if events else after

@@ -123,6 +123,23 @@ def test_waiting_brings_the_answer_of_the_device_and_no_longer(server: RealServe
     asyncio.run(with_device(server, story))
 
 
+def test_a_server_that_stops_lets_waiting_requests_go(server: RealServer) -> None:
+    async def story(talk: Talk) -> None:
+        body = {"udid": talk.udid, "request_type": "SecurityInfo"}
+        waiting = [
+            asyncio.create_task(talk.ask("POST", "/v1/commands?wait=60", body)),
+            asyncio.create_task(talk.ask("GET", f"/v1/events?after={2**62}&wait=60")),
+        ]
+        while not await talk.ask("GET", f"/v1/commands/{talk.udid}"):
+            await asyncio.sleep(0)
+        assert await asyncio.to_thread(server.stop) == 0
+        answered, events = await asyncio.wait_for(asyncio.gather(*waiting), 15)
+        assert answered["record"]["status"] == "Pending"
+        assert events["events"] == []
+
+    asyncio.run(with_device(server, story))
+
+
 def test_many_waiting_requests_do_not_keep_devices_from_their_commands(server: RealServer) -> None:
     async def story(talk: Talk) -> None:
         body = {"udid": "nobody", "request_type": "SecurityInfo"}
