@@ -54,7 +54,10 @@ def asked(
         environ["HTTP_AUTHORIZATION"] = basic()
         environ |= {f"HTTP_{name.upper()}": value for name, value in headers.items()}
         started = falcon.testing.StartResponseMock()
-        answer = b"".join(app(environ, started))
+        pieces = app(environ, started)
+        answer = b"".join(pieces)
+        if close := getattr(pieces, "close", None):
+            close()
         return int(str(started.status).split()[0]), answer
     finally:
         app.close()
@@ -103,6 +106,31 @@ def test_a_receiver_s_place_is_set_before_any_event(config: Config) -> None:
 def test_the_application_works_with_its_store(config: Config) -> None:
     status, body = asked(config, "/v1/devices", "POST", b"{}")
     assert (status, body) == (200, b'{\n  "devices": null\n}\n')
+
+
+def test_the_file_repository_hands_out_no_state_of_the_server(config: Config, tmp_path: Path) -> None:
+    key = tmp_path / "new" / "server.key"
+    shared = replace(config, filerepo=str(tmp_path / "new"), tls_key=str(key))
+    prepare(config)
+    key.write_bytes(b"private")
+    (config.config_path / "tool.pkg").write_bytes(b"package")
+    (config.config_path / "micromdm.db").write_bytes(b"old")
+    assert asked(shared, "/repo/folder/tool.pkg") == (200, b"package")
+    for name in ("folder/micromdm.lmdb/data.mdb", "folder/micromdm.db", "server.key"):
+        assert (tmp_path / "new" / name).exists()
+        assert asked(shared, f"/repo/{name}")[0] == 404
+
+
+def test_uploads_that_a_killed_server_left_are_swept_away_at_start(config: Config, tmp_path: Path) -> None:
+    (tmp_path / ".upload-1").write_bytes(b"half")
+    prepare(replace(config, filerepo=str(tmp_path)))
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_the_store_is_handed_out_as_a_file(config: Config) -> None:
+    status, body = asked(config, "/boltbackup")
+    assert status == 200 and len(body) > 4096
+    assert not list(config.config_path.glob("tmp*"))
 
 
 def test_without_an_api_key_nothing_is_administered(config: Config) -> None:

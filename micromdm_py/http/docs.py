@@ -14,7 +14,6 @@ import falcon
 
 from micromdm_py.http.admin.rendering import show_page
 from micromdm_py.http.describe import HTML, Content, describe
-from micromdm_py.http.openapi import openapi_document
 from micromdm_py.http.reply import reply
 from micromdm_py.protocol.jsonreply import json_reply
 
@@ -34,6 +33,8 @@ class ApiDescription:
     @functools.cached_property
     def document(self) -> Document:
         """The OpenAPI document."""
+        from micromdm_py.http.openapi import openapi_document  # only here: few requests ever need it
+
         return openapi_document(self._routes, self._version)
 
 

@@ -11,7 +11,6 @@ from micromdm_py.protocol import plist
 from micromdm_py.protocol.jsonbody import strings
 from micromdm_py.protocol.jsonreply import base64_text, json_reply
 from micromdm_py.protocol.manifest import make_manifest, manifest_name
-from micromdm_py.protocol.package import read_package
 from micromdm_py.service.wrapped import options
 from micromdm_py.storage.files import Draft, Files
 
@@ -122,6 +121,8 @@ class Apps:
 
     def _made(self, form: _Form, package: tuple[str, Draft] | None, made: Draft) -> tuple[str, Draft]:
         """The manifest of a package."""
+        from micromdm_py.protocol.package import read_package  # only here: it brings another XML reader
+
         if package is None:
             raise MalformedField(PACKAGE_DATA, "is needed to make a manifest")
         if MANIFEST_DATA in form.files:

@@ -9,5 +9,6 @@ from tests.examples.running import Server, serving
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("examples") / "store") as started:
+    repo = tmp_path_factory.mktemp("repo")
+    with serving(tmp_path_factory.mktemp("examples") / "store", "-filerepo", str(repo)) as started:
         yield started

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.examples.running import API_KEY, EXAMPLES, Server
+from tests.fakes.packages import package
 
 Commands = list[dict[str, object]]
 
@@ -96,6 +97,18 @@ def test_scripts_store_a_profile_and_give_a_blueprint(server: Server, udid: str,
     assert list(waiting(server, udid)) == [{"RequestType": "InstallProfile", "Payload": profile}]
 
 
+def test_a_package_is_uploaded_and_queued(server: Server, udid: str, tmp_path: Path) -> None:
+    script, file = EXAMPLES / "api/install_package", tmp_path / "tool 1.pkg"
+    file.write_bytes(package())
+    status, _, err = run(server, script, file, udid)
+    assert (status, err) == (0, "")
+    url = "https://mdm.example.com/repo/tool%201.plist"
+    assert list(waiting(server, udid)) == [{"RequestType": "InstallApplication", "ManifestURL": url}]
+    file.write_bytes(package(signed=False))
+    status, out, _ = run(server, script, file, udid)
+    assert (status, out) == (1, "")
+
+
 def test_push_script_shows_why_there_is_none(server: Server, udid: str) -> None:
     status, out, _ = run(server, EXAMPLES / "api/send_push_notification", udid)
     assert status == 22 and "not found: PushInfo" in json.loads(out)["error"]
@@ -110,6 +123,7 @@ def test_push_script_shows_why_there_is_none(server: Server, udid: str) -> None:
         "inspect_queue UDID",
         "store_profile IDENTIFIER FILE",
         "give_blueprint NAME UDID",
+        "install_package FILE UDID",
     ],
 )
 def test_script_without_arguments_says_how_it_is_called(server: Server, usage: str) -> None:
