@@ -10,6 +10,7 @@ import pytest
 
 from micromdm_py.cli.go_flags import GoCommand
 from micromdm_py.cli.main import COMMANDS, load_command
+from micromdm_py.cli.mdmctl.main import mdmctl
 from micromdm_py.config import Setting, settings
 from micromdm_py.protocol import checkin
 from micromdm_py.protocol.webhook import CONNECT_TOPIC, TEST_TOPIC
@@ -97,10 +98,13 @@ def test_every_event_topic_has_a_heading() -> None:
 
 def flags(name: str) -> set[str]:
     """The flags of a command, or of all commands of a group."""
-    command = load_command(name)
-    members = list(command.commands.values()) if isinstance(command, click.Group) else [command]
-    assert all(isinstance(one, GoCommand) for one in members)
-    return {flag for one in members if isinstance(one, GoCommand) for flag in one.options}
+    return flags_of(load_command(name))
+
+
+def flags_of(command: click.Command) -> set[str]:
+    if isinstance(command, click.Group):
+        return {flag for member in command.commands.values() for flag in flags_of(member)}
+    return set(command.options) if isinstance(command, GoCommand) else set()
 
 
 def test_every_command_has_a_heading_and_its_flags_are_named() -> None:
@@ -114,6 +118,7 @@ def test_every_command_has_a_heading_and_its_flags_are_named() -> None:
 def test_every_flag_that_a_page_names_exists() -> None:
     known = {setting.flag for setting in settings()} | {"-h", "-x", "-d"}
     known |= {f"-{flag}" for name in set(COMMANDS) - {"serve", "version"} for flag in flags(name)}
+    known |= {f"-{flag}" for flag in flags_of(mdmctl)}
     for page in PAGES:
         named = set(re.findall(r"``(-[a-z][a-z-]*)[`= ]", page.read_text()))
         assert named <= known, page.name

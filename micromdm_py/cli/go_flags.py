@@ -241,7 +241,9 @@ class GoCommand(click.Command):
         """What stands above the table of flags."""
         about = f"\n\n{self.help.strip()}" if self.help else ""
         words = [param.make_metavar(ctx) for param in self.params if isinstance(param, click.Argument)]
-        return f"USAGE\n  {' '.join(['micromdm', str(self.name), '[flags]', *words])}{about}\n\nFLAGS"
+        # Alone the path is the name; a member of a group has those of its parents in front.
+        path = ctx.command_path if " " in ctx.command_path else f"micromdm {self.name}"
+        return f"USAGE\n  {' '.join([path, '[flags]', *words])}{about}\n\nFLAGS"
 
     def table(self) -> str:
         """The flags with their defaults (those of the environment counted in), one a line."""
