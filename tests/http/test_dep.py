@@ -290,7 +290,8 @@ def test_syncnow_for_an_unknown_token_is_404(bench: Bench) -> None:
     assert bench.ask("POST", "/v1/dep/syncnow?name=nope").status == 404
 
 
-def test_the_status_tells_expiry_and_no_secret(bench: Bench) -> None:
+def test_the_status_tells_expiry_and_no_secret() -> None:
+    bench = Bench()
     ask(bench, "PUT", "/v1/dep-tokens", upload(bench, "CK_1", "AT_1", "2026-12-03T09:00:00Z"))
     sync(bench)
     answer = bench.ask("GET", "/v1/dep/status")

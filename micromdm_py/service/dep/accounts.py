@@ -49,17 +49,16 @@ class Accounts:
         Args:
             shelf: where they are kept.
             url: of the service, for tokens that are kept.
-            simulator: URL of a simulator, used while there is no default token; "" for none.
+            simulator: URL of a simulator, used in place of all tokens that are kept; "" for none.
         """
         self._shelf, self._simulator, self._url = shelf, simulator.rstrip("/"), url.rstrip("/")
 
     def all(self) -> list[Account]:
         """Every one, by name."""
+        if self._simulator:
+            return [Account(DEFAULT_NAME, SIMULATOR_TOKEN, self._simulator)]
         kept = self._shelf.documents(TOKEN)
-        found = {name: Account(name, StoredToken.of(body).token, self._url) for name, body in kept}
-        if self._simulator and DEFAULT_NAME not in found:
-            found[DEFAULT_NAME] = Account(DEFAULT_NAME, SIMULATOR_TOKEN, self._simulator)
-        return [account for _, account in sorted(found.items())]
+        return [Account(name, StoredToken.of(body).token, self._url) for name, body in kept]
 
     def get(self, name: str) -> Account:
         """One of them. Raises: NotConfigured when there is no default one; NotFound for another name."""

@@ -38,7 +38,8 @@ class Site:
     def __init__(self, store: Store | None = None, devices: int = 7, page: int = 3) -> None:
         self.store, self.clock, self._page = store or MemoryStore(), Clock(), page
         self.apple = DepService(map("S{:05}".format, range(devices)), now=self.clock)
-        self.accounts, self.roster = Accounts(self.store, URL, URL), Roster(self.store)
+        self.accounts, self.roster = Accounts(self.store, URL), Roster(self.store)
+        self.give(SIMULATOR_TOKEN)
         self._numbers = itertools.count(1)
         self.restart()
 
@@ -85,6 +86,9 @@ class Site:
         self, path: str, status: int, code: str = "", times: int = 1, wait: int = 0, skip: int = 0
     ) -> None:
         self.apple.faults.append(Fault(path, status, code, times, wait, skip))
+
+    def give(self, token: DepToken, name: str = "default") -> None:
+        self.store.change_documents(lambda shelf: shelf.put(TOKEN, name, StoredToken(token).body()))
 
     def keep(self, state: SyncState) -> None:
         self.store.change_documents(lambda shelf: shelf.put("dep-sync", "default", state.body()))
@@ -332,15 +336,13 @@ def test_a_request_that_comes_during_a_round_is_served_afterwards(site: Site) ->
 
 
 def test_an_expiring_token_is_warned_of(site: Site, caplog: pytest.LogCaptureFixture) -> None:
-    token = replace(SIMULATOR_TOKEN, expires_at=site.clock() + timedelta(days=29))
-    site.store.change_documents(lambda shelf: shelf.put(TOKEN, "default", StoredToken(token).body()))
+    site.give(replace(SIMULATOR_TOKEN, expires_at=site.clock() + timedelta(days=29)))
     site.step()
     assert "DEP token default expires on 2026-12-22" in caplog.text
 
 
 def test_every_token_has_its_own_devices_and_rule(site: Site) -> None:
-    school = replace(SIMULATOR_TOKEN, access_token="AT_other")
-    site.store.change_documents(lambda shelf: shelf.put(TOKEN, "school", StoredToken(school).body()))
+    site.give(replace(SIMULATOR_TOKEN, access_token="AT_other"), "school")
     site.rule()
     site.step()
     assert load_state(site.store, "school").error == "401 token_rejected"
@@ -360,16 +362,14 @@ def test_a_device_that_moves_to_another_server_is_not_lost(site: Site) -> None:
 
 
 def test_a_token_that_is_removed_during_a_round_leaves_nothing(site: Site) -> None:
-    site.store.change_documents(lambda shelf: shelf.put(TOKEN, "school", StoredToken(SIMULATOR_TOKEN).body()))
     call = async_client_of(site.apple, site.clock)
 
     async def slow(url: str, token: DepToken, method: str, path: str, body: bytes = b"") -> Answer:
         answer = await call(url, token, method, path, body)
         if site.store.documents(TOKEN):
-            site.store.change_documents(lambda shelf: shelf.remove(TOKEN, "school"))
+            site.store.change_documents(lambda shelf: shelf.remove(TOKEN, "default"))
         return answer
 
-    site.accounts = Accounts(site.store, URL)
     site.restart(slow)
     site.step()
     assert site.known == {}
