@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import falcon
 
+from micromdm_py import lead
 from micromdm_py.server import run
 
 
@@ -20,6 +21,7 @@ def build_app(_config: object) -> falcon.App:
 
     class Wait:
         def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+            lead.give_up()
             go.wait(60)
             resp.data = b"waited"
 
