@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Protocol
 
 from micromdm_py.errors import Conflict, MalformedRequest, NotFound
+from micromdm_py.logs import request_id
 from micromdm_py.protocol.ids import check_id
 from micromdm_py.protocol.jsonbody import Json, field, read_object, strings
 from micromdm_py.protocol.jsonreply import json_reply
@@ -206,7 +207,8 @@ class Blueprints:
         uuid = self._make_uuid()
         payload = dumps_compact({"Command": command, "CommandUUID": uuid})
         info = {"blueprint": blueprint}
-        return NewEntry(uuid, str(command["RequestType"]), payload, origin, info=info)
+        name = request_id.get()
+        return NewEntry(uuid, str(command["RequestType"]), payload, origin, info=info, request_id=name)
 
 
 def _account(blueprint: Blueprint, user: User) -> dict[str, Value]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from micromdm_py.errors import Forbidden, MdmError, StorageUnavailable
+from micromdm_py.logs import request_id
 from micromdm_py.protocol.commands import read_raw
 from micromdm_py.service.commands import Permit, check_api_id
 from micromdm_py.storage.base import CommandQueue
@@ -50,7 +51,9 @@ class Nano:
             command = read_raw(body)
         except MdmError as fault:
             return _reply(400, {**told, "command_error": f"decoding command: {fault}"})
-        entry = NewEntry(command.command_uuid, command.request_type, command.payload)
+        entry = NewEntry(
+            command.command_uuid, command.request_type, command.payload, request_id=request_id.get()
+        )
         for name in names:
             permit(name, command.request_type)
         status: dict[str, Result] = {}

@@ -26,6 +26,8 @@ class QueueOptions:
 
     def apply(self, entry: NewEntry) -> NewEntry:
         """The entry with these options."""
+        if self is _PLAIN:
+            return entry
         return replace(
             entry,
             supersede=self.supersede,
@@ -33,6 +35,9 @@ class QueueOptions:
             expires_at=self.expires_at,
             origin=self.origin,
         )
+
+
+_PLAIN = QueueOptions()
 
 
 def read_options(query: Mapping[str, object], body: Mapping[str, object], *, now: datetime) -> QueueOptions:
@@ -45,6 +50,8 @@ def read_options(query: Mapping[str, object], body: Mapping[str, object], *, now
     Raises: MalformedField.
     """
     given = {name: value for name, value in {**query, **body}.items() if value is not None}
+    if not given:
+        return _PLAIN
     if "ttl" in given and "expires_at" in given:
         raise MalformedField("ttl", "goes without expires_at")
     expires_at = now + timedelta(seconds=_ttl(given["ttl"])) if "ttl" in given else None

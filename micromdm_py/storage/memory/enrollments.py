@@ -107,16 +107,7 @@ class EnrollmentPart(QueuePart):
             first, channel.fresh = channel.fresh and record.listed, False
             channel.checked_out = False
             channel.record = record
-            old = channel.push or Push("", "", "")
-            channel.push = replace(
-                old,
-                token_hex=message.token.hex(),
-                push_magic=message.push_magic,
-                topic=message.topic,
-                dead_at=None,
-                dead_reason="",
-                attempts=0,
-            )
+            channel.push = (channel.push or Push("", "", "")).renewed(message)
             if channel.open_commands:
                 channel.push.due_at = at
             for entry in welcome if first else ():

@@ -1,10 +1,11 @@
 """What the memory store holds, and what all its parts need: ids, bindings, events."""
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from micromdm_py.errors import Conflict, IdentityMismatch, MalformedField, NotFound
+from micromdm_py.protocol.checkin import TokenUpdate
 from micromdm_py.protocol.enrollment import SHARED_IPAD_USER_ID, EnrollmentKind, EnrollmentRef
 from micromdm_py.protocol.ids import check_present
 from micromdm_py.protocol.lifecycle import OPEN_STATES, CommandState
@@ -113,6 +114,18 @@ class Push:
     last: PushOutcome | None = None
     silent: int = 0
     again_at: datetime | None = None
+
+    def renewed(self, message: TokenUpdate) -> "Push":
+        """What a TokenUpdate makes of it."""
+        return replace(
+            self,
+            token_hex=message.token.hex(),
+            push_magic=message.push_magic,
+            topic=message.topic,
+            dead_at=None,
+            dead_reason="",
+            attempts=0,
+        )
 
     def target(self, enrollment_id: str) -> PushTarget:
         """The push data as services see it."""
