@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from micromdm_py.errors import MalformedField
 from micromdm_py.migration.enrollments import time_of
-from micromdm_py.migration.inventory import DEVICES, Inventory
+from micromdm_py.migration.inventory import DEVICES, Inventory, named
 from micromdm_py.migration.keys import ERRORS
 from micromdm_py.migration.messages import OldDevice
 from micromdm_py.migration.source import OldDatabase
@@ -53,9 +53,15 @@ def dep_documents(old: OldDatabase, inventory: Inventory, now: datetime) -> Iter
         with old.counted(DEVICES, device.uuid):
             if not device.serial_number:
                 raise ValueError("has neither UDID nor serial number")
+            named(device.serial_number, "the serial number")
             yield _device(device, rule, now)
     for device in inventory.devices.values():
         if device.serial_number and (device.dep_profile_status or device.dep_profile_uuid):
+            try:
+                named(device.serial_number)
+            except ValueError as fault:
+                old.about(DEVICES).lose(device.uuid, f"what Apple has told of it: {fault}")
+                continue
             yield _device(device, rule, now)
 
 

@@ -2,18 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 
-from micromdm_py.errors import MalformedField
+from micromdm_py.migration.inventory import named
 from micromdm_py.migration.messages import OldBlueprint, OldProfile, OldUser
 from micromdm_py.migration.report import Report
 from micromdm_py.migration.source import OldDatabase
 from micromdm_py.protocol.enrollment import SHARED_IPAD_USER_ID
-from micromdm_py.protocol.ids import check_id
 from micromdm_py.service.blueprints import BLUEPRINT, PROFILE, Blueprint, encode_blueprint
 from micromdm_py.service.users import USER, USER_CHANNEL, User, channel_name, encode_user
 from micromdm_py.storage.transfer import MovedDocument
 
 __all__ = ["blueprints", "channel_of", "profiles", "users"]
 
+MAX_NAME_BYTES = 400
+"""Longest name of a document; a channel with a longer id is entered again when its user comes."""
 PROFILES, BLUEPRINTS = "mdm.Profile", "mdm.Blueprint"
 
 
@@ -23,7 +24,7 @@ def profiles(old: OldDatabase) -> Iterator[MovedDocument]:
         with old.counted(PROFILES, key):
             if not profile.mobileconfig:
                 raise ValueError("is empty")
-            yield MovedDocument(PROFILE, _name(key), profile.mobileconfig)
+            yield MovedDocument(PROFILE, named(key), profile.mobileconfig)
 
 
 def blueprints(old: OldDatabase, report: Report, known: set[str], urls: list[str]) -> Iterator[MovedDocument]:
@@ -42,7 +43,7 @@ def blueprints(old: OldDatabase, report: Report, known: set[str], urls: list[str
             report.warnings.append(f"blueprint {blueprint.name} names what is gone: {', '.join(gone)}")
         with old.counted(BLUEPRINTS, key):
             made = Blueprint(
-                _name(key),
+                named(key),
                 blueprint.name,
                 blueprint.manifest_urls,
                 blueprint.profile_ids,
@@ -68,7 +69,7 @@ def users(found: Sequence[OldUser]) -> Iterator[MovedDocument]:
             user.hidden,
         )
         yield MovedDocument(USER, made.uuid, encode_user(made))
-        if user.user_id:
+        if user.user_id and len(channel_of(user).encode()) <= MAX_NAME_BYTES:
             yield MovedDocument(USER_CHANNEL, channel_name(made), made.uuid.encode())
 
 
@@ -76,10 +77,3 @@ def channel_of(user: OldUser) -> str:
     """Id of the enrollment that a user channel is."""
     account = user.user_shortname if user.user_id == SHARED_IPAD_USER_ID else user.user_id
     return f"{user.udid}:{account}"
-
-
-def _name(name: str) -> str:
-    try:
-        return check_id("the name", name)
-    except MalformedField as fault:
-        raise ValueError(str(fault)) from None

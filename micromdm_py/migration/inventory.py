@@ -10,7 +10,7 @@ from micromdm_py.migration.source import OldDatabase
 from micromdm_py.protocol.enrollment import SHARED_IPAD_USER_ID, EnrollmentKind
 from micromdm_py.protocol.ids import check_id
 
-__all__ = ["Inventory", "checked"]
+__all__ = ["Inventory", "checked", "named"]
 
 DEVICES, PINS, PUSHES = "mdm.Devices", "mdm.UDIDCertAuth", "mdm.PushInfo"
 USERS, USER_INDEX, BLOCKS = "mdm.Users", "mdm.UserIdx", "mdm.RemoveDevice"
@@ -19,12 +19,17 @@ FINGERPRINT_BYTES = 32
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2})*")
 
 
-def checked(name: str) -> str:
-    """Return an id unchanged if an enrollment may have it. Raises: ValueError."""
+def named(name: str, what: str = "the name") -> str:
+    """Return a name unchanged if something in a store may have it. Raises: ValueError."""
     try:
-        check_id("the id", name)
+        return check_id(what, name)
     except MalformedField as fault:
         raise ValueError(str(fault)) from None
+
+
+def checked(name: str) -> str:
+    """Return an id unchanged if an enrollment may have it. Raises: ValueError."""
+    named(name, "the id")
     if ":" in name:
         raise ValueError("the id: must not hold a colon")
     return name
@@ -123,7 +128,7 @@ class Inventory:
         found: dict[str, OldUser] = {}
         for key, user in self._old.messages(USERS, OldUser):
             with self._old.counted(USERS, key):
-                if user.uuid != key:
+                if user.uuid != named(key):
                     raise ValueError("has another uuid inside")
                 if not user.user_id:
                     self.users.append(user)

@@ -22,6 +22,7 @@ from micromdm_py.migration.messages import OldServerConfig
 from micromdm_py.migration.report import Report
 from micromdm_py.migration.source import OldDatabase
 from micromdm_py.protocol.certificates import load_certificate
+from micromdm_py.protocol.ids import MAX_ID_BYTES
 from micromdm_py.storage.records import PushCertificate
 from micromdm_py.storage.transfer import MovedAuthority, MovedCertificate, MovedChallenge
 
@@ -131,7 +132,7 @@ def push_pair(pem: bytes, key_pem: bytes, report: Report, now: datetime) -> Push
     if not fits:
         raise ValueError("the push key does not belong to the push certificate")
     topic = str(names[0].value) if names else ""
-    if not topic:
+    if not topic or len(topic.encode()) > MAX_ID_BYTES:
         raise ValueError("the push certificate has no topic (UID of its subject)")
     if ends < now:
         report.warnings.append(f"the push certificate has ended on {ends:%Y-%m-%d}: renew it")

@@ -28,6 +28,7 @@ from micromdm_py.protocol.enrollment import SHARED_IPAD_USER_ID, EnrollmentKind
 from micromdm_py.storage.transfer import Moved, MovedAuthority, MovedChallenge, MovedDocument, MovedEnrollment
 from tests.builders import NOW
 from tests.migration.samples import expected, sample, written
+from tests.storage.backends import open_lmdb
 
 Database = dict[bytes, dict[bytes, bytes]]
 Import = Callable[[Database], tuple[list[Moved], Report]]
@@ -226,6 +227,25 @@ def test_a_device_record_without_any_id_is_lost(old: Database, moves: Import) ->
     old[b"mdm.Devices"][b"nobody"] = encode(OldDevice("nobody"))
     _, report = moves(old)
     assert lost(report, "mdm.Devices") == [("nobody", "has neither UDID nor serial number")]
+
+
+@pytest.mark.parametrize("udid", ["", "UDID"])
+def test_names_that_no_store_can_hold_are_lost(
+    old: Database, moves: Import, udid: str, tmp_path: Path
+) -> None:
+    long = "x" * 600
+    device = OldDevice("long", udid, long, dep_profile_status="assigned")
+    old[b"mdm.Devices"][b"long"] = encode(device)
+    old[USERS][long.encode()] = encode(OldUser(long))
+    account = "y" * 255
+    old[USERS][b"shared"] = encode(OldUser("shared", "z" * 255, SHARED_IPAD_USER_ID, account))
+    pieces, report = moves(old)
+    assert [key for key, _ in lost(report, "mdm.Devices")] == ["long"]
+    assert [key for key, _ in lost(report, "mdm.Users")] == [long]
+    store = open_lmdb(tmp_path / "store")
+    store.load(pieces, at=NOW)
+    assert store.enrollment(f"{'z' * 255}:{account}").user_short_name == account
+    store.close()
 
 
 # --- keys ---
