@@ -12,11 +12,12 @@ import pytest
 from micromdm_py.backup import restore, write_backup
 from micromdm_py.compose import STORE, existing_store, prepare
 from micromdm_py.config import Config
-from micromdm_py.errors import StartupError, StorageUnavailable, StoreInUse
-from micromdm_py.storage.lmdb.store import LmdbStore, open_store
+from micromdm_py.errors import MdmError, StartupError, StorageUnavailable, StoreInUse
+from micromdm_py.storage.lmdb.store import open_store
 from tests.builders import command
 from tests.cli.program import micromdm
 from tests.examples.running import serving
+from tests.fakes.full_disk import full_disk
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 MAP_BYTES = 1 << 30
@@ -174,6 +175,11 @@ def test_a_copy_is_consistent_while_others_write(folder: Path, tmp_path: Path) -
 
 
 def test_a_copy_that_cannot_be_made_is_said_so(folder: Path, tmp_path: Path) -> None:
-    store: LmdbStore
-    with existing_store(folder) as store, pytest.raises(StorageUnavailable):
-        store.backup(tmp_path / "nowhere")
+    with existing_store(folder) as store:
+        with pytest.raises(StorageUnavailable):
+            store.backup(tmp_path / "nowhere")
+        with full_disk(1 << 12), pytest.raises(StorageUnavailable):
+            store.backup(tmp_path)
+        with full_disk(1 << 12), pytest.raises(MdmError):
+            write_backup(folder, tmp_path / "backup")
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]

@@ -1,13 +1,19 @@
 """Whatever a caller sends, the answer is a refusal or a success in the usual form, never a fault of ours."""
 
+import atexit
 import functools
 import json
+import shutil
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 from urllib.parse import quote_from_bytes
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from micromdm_py.storage.filerepo import FileRepository
+from tests.fakes.packages import package
 from tests.fakes.push_pair import upload
 from tests.http.bench import JSON, Bench
 
@@ -25,6 +31,10 @@ ROUTES = [
     "/v1/blueprints",
     "/v1/blueprints/{}/apply",
     "/v1/users",
+    "/v1/apps",
+    "/v1/apps?manifest",
+    "/boltbackup",
+    "/repo/{}",
     "/version",
     "/{}",
 ]
@@ -90,7 +100,15 @@ bodies = objects | commands | kept | st.binary(max_size=60) | st.lists(plists, m
 @functools.cache
 def shared() -> Bench:
     """One application for all examples: building it takes longer than a request."""
-    return Bench()
+    return Bench(files=FileRepository(repository()))
+
+
+@functools.cache
+def repository() -> Path:
+    """Its folder."""
+    folder = Path(mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    return folder
 
 
 def check(method: str, target: str, body: bytes, **how: Any) -> None:
@@ -119,7 +137,8 @@ def check(method: str, target: str, body: bytes, **how: Any) -> None:
 def test_requests_of_any_kind(
     method: str, route: str, segment: bytes, query: str, body: bytes, chunked: bool
 ) -> None:
-    target = route.format(quote_from_bytes(segment, safe="")) + (f"?{query}" if query else "")
+    join = "&" if "?" in route else "?"
+    target = route.format(quote_from_bytes(segment, safe="")) + (f"{join}{query}" if query else "")
     check(method, target, body, chunked=chunked)
 
 
@@ -134,6 +153,45 @@ def test_certificates_and_devices_of_any_kind(body: bytes) -> None:
     check("PUT", "/v1/config/certificate", body)
     check("POST", "/v1/devices", body)
     check("DELETE", "/v1/devices?purge", body)
+
+
+parts = st.tuples(
+    st.sampled_from(["pkg_name", "pkg_filedata", "app_manifest_filename", "app_manifest_filedata", "x", ""]),
+    st.binary(max_size=30) | st.sampled_from([b"a.pkg", b"../a", "ü".encode(), package(), package()[:90]]),
+)
+PIECES = [
+    b"--B",
+    b"--B--",
+    b"\r\n",
+    b'Content-Disposition: form-data; name="',
+    b'"',
+    b"pkg_name",
+    b": ",
+    b";",
+]
+
+
+def form(fields: list[tuple[str, bytes]]) -> bytes:
+    head = b'--B\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+    return b"".join(head % (name.encode(), content) for name, content in fields) + b"--B--\r\n"
+
+
+@given(
+    st.lists(parts, max_size=5).map(form)
+    | st.lists(st.sampled_from(PIECES) | st.binary(max_size=5), max_size=20).map(b"".join),
+    st.sampled_from(
+        ["multipart/form-data; boundary=B", 'multipart/form-data; boundary="', "multipart/form-data"]
+    )
+    | st.text(st.characters(max_codepoint=255), max_size=10).map("multipart/form-data; {}".format),
+    st.integers(min_value=0),
+    st.booleans(),
+)
+def test_uploads_of_any_kind_leave_nothing_half_done(body: bytes, kind: str, end: int, chunked: bool) -> None:
+    for sent in (body, body[: end % (len(body) + 1)]):
+        check("PUT", "/v1/apps", sent, content_type=kind, chunked=chunked)
+        check("PUT", "/v1/apps?manifest", sent, content_type=kind, chunked=chunked)
+    assert not list(repository().glob(".*"))
+    check("POST", "/v1/apps", b"{}")
 
 
 @given(st.text(max_size=30), st.text(st.characters(max_codepoint=255), max_size=30))

@@ -7,6 +7,7 @@ import pytest
 
 from micromdm_py.errors import NotFound, StorageUnavailable
 from micromdm_py.storage.filerepo import FileRepository
+from tests.fakes.full_disk import full_disk
 
 
 @pytest.fixture
@@ -111,3 +112,12 @@ def test_a_disk_that_refuses_is_said_so(folder: Path) -> None:
         pass
     with pytest.raises(StorageUnavailable):
         gone.names("")
+
+
+def test_a_full_disk_leaves_nothing(folder: Path) -> None:
+    files = FileRepository(folder)
+    before = set(folder.iterdir())
+    with full_disk(1 << 16), pytest.raises(StorageUnavailable), files.draft() as draft:
+        for _ in range(3):
+            draft.write(bytes(1 << 15) + b"x")
+    assert set(folder.iterdir()) == before
