@@ -73,7 +73,9 @@ class _Queueing:
 class QueueMany(Protocol):
     """`service.bulk.Bulk`."""
 
-    def __call__(self, body: bytes, *, permit: Permit, query: Mapping[str, object]) -> tuple[bool, bytes]:
+    def __call__(
+        self, body: bytes, *, permit: Permit, query: Mapping[str, object], key: str
+    ) -> tuple[bool, bytes]:
         """Queue a command to many devices."""
         ...
 
@@ -107,7 +109,8 @@ class BulkResource:
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Queue the command: 201, or 200 when nothing was queued."""
         body = read_body(req, self._max)
-        queued, document = self._bulk(body, permit=permit(req), query=options(req))
+        key = req.get_header("Idempotency-Key") or ""
+        queued, document = self._bulk(body, permit=permit(req), query=options(req), key=key)
         reply(resp, document, 201 if queued else 200)
 
 

@@ -1,5 +1,6 @@
 """One command for many devices."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -9,11 +10,11 @@ from micromdm_py.errors import MalformedField, MdmError, StorageUnavailable
 from micromdm_py.protocol.commands import OPTIONS, NewCommand, convert_fields
 from micromdm_py.protocol.jsonbody import read_object
 from micromdm_py.protocol.jsonreply import json_reply
-from micromdm_py.service.commands import Permit, check_api_id, copies
+from micromdm_py.service.commands import Permit, check_api_id, copies, once_digest
 from micromdm_py.service.inventory import parse_search
 from micromdm_py.service.options import QueueOptions, read_options
 from micromdm_py.storage.base import CommandQueue, Enrollments
-from micromdm_py.storage.records import SEARCHED, NewEntry
+from micromdm_py.storage.records import SEARCHED, NewEntry, Once
 
 __all__ = ["Bulk", "BulkStore"]
 
@@ -36,12 +37,13 @@ class BulkStore(CommandQueue, Enrollments, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A request that was read: whom, what, how; `dry_run`: queue nothing."""
+    """A request that was read: whom, what, how; `dry_run`: queue nothing; `key`: Idempotency-Key."""
 
     ids: list[str]
     command: NewCommand
     options: QueueOptions
     dry_run: bool
+    key: str
 
 
 class Bulk:
@@ -60,7 +62,9 @@ class Bulk:
         self._store, self._strict = store, strict
         self._wake, self._now, self._make_uuid = wake, now, make_uuid
 
-    def __call__(self, body: bytes, *, permit: Permit, query: Mapping[str, object]) -> tuple[bool, bytes]:
+    def __call__(
+        self, body: bytes, *, permit: Permit, query: Mapping[str, object], key: str = ""
+    ) -> tuple[bool, bytes]:
         """Queue a command to each device that is named, or to each that fits a filter.
 
         Args:
@@ -68,11 +72,12 @@ class Bulk:
                 `dry_run`, `confirm` (how many devices, for dangerous commands) and options.
             permit: called once with whom and the request type before anything is stored.
             query: options (`service.options`) given beside the body.
+            key: Idempotency-Key; a device that has got its command by it gets no other.
         Returns: whether something was queued; and `{"results": [line, …], "queued": n, "failed": n}` with one
             line for each device.
         Raises: MalformedField, Forbidden; StorageUnavailable when nothing was queued for that reason.
         """
-        job = self._read(body, query, permit)
+        job = self._read(body, query, permit, key)
         lines: list[Line] = []
         queued = 0
         for begin in range(0, len(job.ids), BATCH):
@@ -84,7 +89,7 @@ class Bulk:
             document["dry_run"] = True
         return queued > 0 and not job.dry_run, json_reply(document)
 
-    def _read(self, body: bytes, query: Mapping[str, object], permit: Permit) -> _Job:
+    def _read(self, body: bytes, query: Mapping[str, object], permit: Permit, key: str) -> _Job:
         fields = read_object(body, trailing="refuse")
         for name in fields:
             if name not in _FIELDS:
@@ -101,7 +106,7 @@ class Bulk:
         permit(f"{len(ids)} devices", command.request_type)
         if command.request_type in DANGEROUS and not dry_run:
             _check_confirmed(command.request_type, len(ids), fields.get("confirm"))
-        return _Job(ids, command, options, dry_run)
+        return _Job(ids, command, options, dry_run, key)
 
     def _command(self, command: Any) -> NewCommand:  # Any: a JSON value
         if not isinstance(command, dict):
@@ -138,29 +143,33 @@ class Bulk:
         entries = copies(job.command, len(ids), self._make_uuid)
         orders = [(name, job.options.apply(entry)) for name, entry in zip(ids, entries, strict=True)]
         try:
-            return self._queue(orders)
+            return self._queue(orders, job.key)
         except StorageUnavailable as fault:
             if not some_queued:
                 raise
             return [{"udid": name, "error": str(fault)} for name in ids]
         except MdmError:  # of one of them: each for itself, then
-            return [self._queue_one(order) for order in orders]
+            return [self._queue_one(order, job.key) for order in orders]
 
-    def _queue_one(self, order: tuple[str, NewEntry]) -> Line:
+    def _queue_one(self, order: tuple[str, NewEntry], key: str) -> Line:
         try:
-            return self._queue([order])[0]
+            return self._queue([order], key)[0]
         except MdmError as fault:
             return {"udid": order[0], "error": str(fault)}
 
-    def _queue(self, orders: Sequence[tuple[str, NewEntry]]) -> list[Line]:
-        for name, _ in orders:
-            check_api_id("udid", name)
-        done = self._store.enqueue_all(orders, at=self._now())
+    def _queue(self, orders: Sequence[tuple[str, NewEntry]], key: str) -> list[Line]:
+        lines: list[Line] = []
+        once: list[Once | None] = []
+        for name, entry in orders:
+            digest = once_digest("bulk", check_api_id("udid", name), key)
+            lines.append({"udid": name, "command_uuid": entry.command_uuid})
+            once.append(Once(digest, json.dumps(lines[-1]).encode()) if digest else None)
+        done = self._store.enqueue_all(orders, at=self._now(), once=once)
         if any(one.push_wanted for one in done):
             self._wake()
         return [
-            {"udid": name, "command_uuid": entry.command_uuid, "id": one.command_id}
-            for (name, entry), one in zip(orders, done, strict=True)
+            {**line, "id": one.command_id} if one.answer is None else json.loads(one.answer)
+            for line, one in zip(lines, done, strict=True)
         ]
 
 

@@ -17,7 +17,7 @@ from micromdm_py.service.options import read_options
 from micromdm_py.storage.base import CommandQueue
 from micromdm_py.storage.records import NewEntry, Once
 
-__all__ = ["Commands", "Permit", "Receipt", "allow_all", "check_api_id", "copies"]
+__all__ = ["Commands", "Permit", "Receipt", "allow_all", "check_api_id", "copies", "once_digest"]
 
 MAX_KEY_CHARS = 128
 _NOTHING: Mapping[str, object] = {}
@@ -94,7 +94,7 @@ class Commands:
         echo = {"command_uuid": command.command_uuid, "command": command.echo}
         entry = NewEntry(command.command_uuid, command.request_type, command.payload)
         options = read_options(query, command.options, now=self._now())
-        return self._enqueue(api_id, options.apply(entry), echo, _once("json", api_id, key))
+        return self._enqueue(api_id, options.apply(entry), echo, once_digest("json", api_id, key))
 
     def queue_raw(
         self,
@@ -117,7 +117,7 @@ class Commands:
         }
         entry = NewEntry(command.command_uuid, command.request_type, command.payload)
         options = read_options(query, {}, now=self._now())
-        return self._enqueue(api_id, options.apply(entry), payload, _once("raw", api_id, key))
+        return self._enqueue(api_id, options.apply(entry), payload, once_digest("raw", api_id, key))
 
     def _enqueue(
         self, api_id: str, entry: NewEntry, payload: Mapping[str, object], digest: bytes | None
@@ -183,7 +183,7 @@ def _holds_secrets(payload: bytes) -> bool:
     return as_json(command, secrets=False) != as_json(command)
 
 
-def _once(kind: str, api_id: str, key: str) -> bytes | None:
+def once_digest(kind: str, api_id: str, key: str) -> bytes | None:
     """What stands for an idempotency key.
 
     The id is part of it: a caller who sends the same job to many devices under one key means each of them.

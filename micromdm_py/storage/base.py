@@ -86,9 +86,17 @@ class CommandQueue(Protocol):
         ...
 
     def enqueue_all(
-        self, orders: Sequence[tuple[str, NewEntry]], *, at: datetime, push: bool = True
+        self,
+        orders: Sequence[tuple[str, NewEntry]],
+        *,
+        at: datetime,
+        push: bool = True,
+        once: Sequence[Once | None] | None = None,
     ) -> list[Enqueued]:
-        """Append several commands, each given with its API id, as `enqueue` would: all or none."""
+        """Append several commands, each given with its API id, as `enqueue` would: all or none.
+
+        `once` has as many entries as `orders`.
+        """
         ...
 
     def record_report(

@@ -10,7 +10,7 @@ import pytest
 from micromdm_py.errors import StorageUnavailable
 from micromdm_py.service.bulk import BATCH
 from micromdm_py.storage.memory.store import MemoryStore
-from micromdm_py.storage.records import Enqueued, NewEntry
+from micromdm_py.storage.records import Enqueued, NewEntry, Once
 from tests.builders import Device, user
 from tests.http.bench import Answer, Bench
 
@@ -166,12 +166,17 @@ class Fills(MemoryStore):
     batches = 0
 
     def enqueue_all(
-        self, orders: Sequence[tuple[str, NewEntry]], *, at: datetime, push: bool = True
+        self,
+        orders: Sequence[tuple[str, NewEntry]],
+        *,
+        at: datetime,
+        push: bool = True,
+        once: Sequence[Once | None] | None = None,
     ) -> list[Enqueued]:
         self.batches -= 1
         if self.batches < 0:
             raise StorageUnavailable("full")
-        return super().enqueue_all(orders, at=at, push=push)
+        return super().enqueue_all(orders, at=at, push=push, once=once)
 
 
 def test_a_full_disk_is_told_for_those_who_got_nothing() -> None:
@@ -185,3 +190,22 @@ def test_a_full_disk_is_told_for_those_who_got_nothing() -> None:
     assert answer.status == 201
     assert (answer.json()["queued"], answer.json()["failed"]) == (BATCH, 5)
     assert answer.json()["results"][-1] == {"udid": udids[-1], "error": "full"}
+
+
+def test_a_key_lets_a_request_be_repeated_until_everybody_has_the_command() -> None:
+    store = Fills()
+    bench = Bench(store)
+    udids = [f"N-{number}" for number in range(BATCH + 5)]
+    body = json.dumps({"udids": udids, "command": SECURITY_INFO}).encode()
+    store.batches = 1
+    first = bench.ask("POST", "/v1/bulk/commands", body, idempotency_key="k").json()
+    assert first["failed"] == 5
+    store.batches = 9
+    again = bench.ask("POST", "/v1/bulk/commands", body, idempotency_key="k").json()
+    assert again["failed"] == 0
+    assert [one["command_uuid"] for one in again["results"][:BATCH]] == [
+        one["command_uuid"] for one in first["results"][:BATCH]
+    ]
+    assert waiting(bench, *udids) == [1] * len(udids)
+    bench.ask("POST", "/v1/bulk/commands", body)
+    assert waiting(bench, *udids) == [2] * len(udids)

@@ -69,6 +69,11 @@ RAISING: dict[str, Call] = {
     "check binding": lambda s: s.check_binding(PHONE, WRONG, at=NOW),
     "enqueue to an ambiguous user": lambda s: s.enqueue("USER-1", command("c"), at=NOW, once=ONCE),
     "enqueue to every Shared iPad": lambda s: s.enqueue(SHARED, command("c"), at=NOW, once=ONCE),
+    "enqueue to several, one ambiguous": lambda s: s.enqueue_all(
+        [("UDID-1", command("c")), ("new", command("c")), ("USER-1", command("c"))], at=NOW
+    ),
+    "cancel what is done": lambda s: s.cancel("UDID-1", "c4", at=NOW),
+    "cancel the unknown": lambda s: s.cancel("UDID-1", "c5", at=NOW),
     "clear an ambiguous user": lambda s: s.clear("USER-1", at=NOW),
     "push to an ambiguous user": lambda s: s.schedule_push("USER-1", at=NOW),
     "push without push data": lambda s: s.schedule_push("UDID-2", at=NOW),
@@ -82,6 +87,8 @@ RAISING: dict[str, Call] = {
 @pytest.mark.parametrize("call", RAISING.values(), ids=RAISING)
 def test_call_that_raises_changes_nothing(store: Store, call: Call) -> None:
     phone = Device(store, "UDID-1").enrolls()
+    phone.queue("c4")
+    phone.run("Acknowledged")
     phone.queue("c1", "c2", "c3")
     phone.run("NotNow")
     store.set_bootstrap_token(set_bootstrap_token(phone.ref, b"token"), phone.who, None, at=NOW)

@@ -679,3 +679,25 @@ def test_a_key_is_not_used_up_by_a_refused_call(store: Store, phone: Device) -> 
     with pytest.raises(MalformedField):
         store.enqueue(SHARED, command("c1"), at=NOW, once=once("k"))
     assert store.enqueue(phone.id, command("c1"), at=NOW, once=once("k")).answer is None
+
+
+# --- several at once ---
+
+
+def test_several_commands_are_queued_in_order_and_each_wakes_its_device(store: Store) -> None:
+    phones = [Device(store, f"UDID-{number}").enrolls() for number in range(2)]
+    orders = [(phones[number % 2].id, command(f"c{number}")) for number in range(4)]
+    done = store.enqueue_all(orders, at=NOW)
+    assert [one.enrollment_id for one in done] == [name for name, _ in orders]
+    assert [one.push_wanted for one in done] == [True, True, False, False]
+    assert [phone.waiting() for phone in phones] == [["c0", "c2"], ["c1", "c3"]]
+    assert [phones[0].record(one.command_id).command_uuid for one in (done[0], done[2])] == ["c0", "c2"]
+    assert store.enqueue_all([], at=NOW) == []
+
+
+def test_several_commands_may_have_a_key_each(store: Store, phone: Device) -> None:
+    keys = [Once(b"k" * 32, b"first"), None]
+    for expected in (["c1", "c2"], ["c1", "c2", "c2"]):
+        done = store.enqueue_all([(phone.id, command("c1")), (phone.id, command("c2"))], at=NOW, once=keys)
+        assert phone.waiting() == expected
+    assert [one.answer for one in done] == [b"first", None]

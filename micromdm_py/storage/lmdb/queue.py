@@ -80,14 +80,22 @@ class QueuePart(FactPart):
         return Enqueued(enrollment_id, command.record(sequence).command_id, wanted)
 
     def enqueue_all(
-        self, orders: Sequence[tuple[str, NewEntry]], *, at: datetime, push: bool = True
+        self,
+        orders: Sequence[tuple[str, NewEntry]],
+        *,
+        at: datetime,
+        push: bool = True,
+        once: Sequence[Once | None] | None = None,
     ) -> list[Enqueued]:
         """See `storage.base.CommandQueue`."""
 
         def operation(txn: Txn) -> list[Enqueued]:
             for api_id, _ in orders:
                 self._resolve(txn, api_id)  # what is wrong has to be found before the first write
-            return [self._enqueue(txn, api_id, entry, ms(at), push, None) for api_id, entry in orders]
+            return [
+                self._enqueue(txn, api_id, entry, ms(at), push, key)
+                for (api_id, entry), key in zip(orders, once or [None] * len(orders), strict=True)
+            ]
 
         return self._env.write(operation)
 

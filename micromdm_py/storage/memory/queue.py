@@ -55,13 +55,21 @@ class QueuePart(Part):
             return Enqueued(enrollment_id, command.command_id, wanted)
 
     def enqueue_all(
-        self, orders: Sequence[tuple[str, NewEntry]], *, at: datetime, push: bool = True
+        self,
+        orders: Sequence[tuple[str, NewEntry]],
+        *,
+        at: datetime,
+        push: bool = True,
+        once: Sequence[Once | None] | None = None,
     ) -> list[Enqueued]:
         """See `storage.base.CommandQueue`."""
         with self._s.lock:
             for api_id, _ in orders:
                 self._resolve(api_id)
-            return [self.enqueue(api_id, entry, at=at, push=push) for api_id, entry in orders]
+            return [
+                self.enqueue(api_id, entry, at=at, push=push, once=key)
+                for (api_id, entry), key in zip(orders, once or [None] * len(orders), strict=True)
+            ]
 
     # --- reports ---
 
