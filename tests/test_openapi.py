@@ -11,6 +11,7 @@ from micromdm_py.http.auth import FAMILY
 from micromdm_py.http.describe import ANY, BASE64, Content, describe, needed, note, schema_of
 from micromdm_py.http.docs import families
 from micromdm_py.http.openapi import openapi_document, operations
+from micromdm_py.protocol.commands.schema import request_types
 from micromdm_py.storage.filerepo import FileRepository
 from tests.http.bench import API_KEY, BUILD, JSON, Bench, basic
 
@@ -102,6 +103,19 @@ def test_the_page_shows_every_operation_and_needs_nothing_from_elsewhere(bench: 
     shown = set(re.findall(r'"method \w+">(\w+)</span> <code>([^<]*)</code>', page))
     assert shown == {(method, path) for path, method in described(bench)}
     assert not re.search(r"<(script|img|link|iframe)|url\(|@import|https?://", page)
+
+
+def test_every_command_is_an_alternative_with_its_fields() -> None:
+    operation = document_of(Bench())["paths"]["/v1/commands"]["post"]
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    kinds = {one["title"]: one["properties"] for one in schema["oneOf"]}
+    assert set(kinds) == request_types()
+    assert all(fields["request_type"] == {"const": name} for name, fields in kinds.items())
+    assert kinds["DeviceInformation"]["queries"]["items"] == {"type": "string"}
+    assert kinds["InstallProfile"]["payload"]["contentEncoding"] == "base64"
+    items = {one["title"]: one["properties"] for one in kinds["Settings"]["settings"]["items"]["oneOf"]}
+    assert items["DeviceName"]["device_name"]["type"] == "string"
+    assert kinds["DeviceLock"]["pin"]["type"] == "string"
 
 
 class Sample:

@@ -9,7 +9,7 @@ from micromdm_py.http.audit import audit_note
 from micromdm_py.http.auth import caller_of
 from micromdm_py.http.body import read_body
 from micromdm_py.http.command_records import RECORD, may_read_secrets
-from micromdm_py.http.describe import ANY, BASE64, TIME, Content, describe, needed, note, nothing_here
+from micromdm_py.http.describe import ANY, BASE64, TIME, Content, Schema, describe, needed, note, nothing_here
 from micromdm_py.http.reply import flag, query_number, query_value, reply
 from micromdm_py.http.request import stops
 from micromdm_py.protocol.commands import OPTIONS
@@ -52,6 +52,12 @@ HOW = {
 }
 ONCE = {"Idempotency-Key": note(str, "the same key within 24 hours gets the first answer and queues nothing")}
 NOT_YET = "With wait: the time is over and the device has not answered."
+
+
+def _any_command() -> Schema:
+    from micromdm_py.http.command_schema import command_shape  # only here: it reads every command's schema
+
+    return command_shape()
 
 
 class _Queueing:
@@ -118,10 +124,7 @@ class CommandsResource(_Queueing):
     """POST /v1/commands: a command given as JSON."""
 
     @describe(
-        takes=note(
-            {"udid": needed(str), "request_type": needed(str), "command_uuid": str},
-            "With the fields of the command at the same level, in snake case. Data is base64.",
-        ),
+        takes=Content("application/json", _any_command, "Fields in snake case; data is base64."),
         gives=Content("application/json", QUEUED, "Queued; with wait: answered."),
         status=201,
         query={"strict": note(bool, "refuse what breaks Apple's schema"), **HOW},

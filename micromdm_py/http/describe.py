@@ -12,7 +12,8 @@ Every responder carries one declaration, and its docstring's first line is the s
         \"\"\"Remove device records.\"\"\"
 
 A body is a *shape*: a type (`str`, `int`, `bool`, `float`), a list with the shape of its items, a dict from
-names to shapes, ``{str: shape}`` for a dict with free names, or a schema made by `note` and `needed` (a field
+names to shapes, ``{str: shape}`` for a dict with free names, a function that makes a shape when somebody asks
+for the document, or a schema made by `note` and `needed` (a field
 that must be there) or taken from the constants here. What is no JSON is a `Content`. Path fields, credentials
 and the answers that all routes of a kind have (401, 403, 413, 503) are added by themselves, so most
 declarations need one line. A responder that only says that there is nothing here has ``@nothing_here``.
@@ -63,7 +64,7 @@ class Schema:
     needed: bool = False
 
 
-Shape = type | Schema | list[Any] | dict[Any, Any]  # Any: shapes again
+Shape = type | Schema | list[Any] | dict[Any, Any] | Callable[[], Any]  # Any: shapes again
 
 ANY = Schema({})
 BASE64 = Schema({"type": "string", "contentEncoding": "base64"})
@@ -166,6 +167,8 @@ def needed(shape: Shape, text: str = "") -> Schema:
 
 def schema_of(shape: Shape) -> dict[str, object]:
     """A shape as JSON Schema."""
+    if not isinstance(shape, type) and callable(shape):
+        return schema_of(shape())
     if isinstance(shape, Schema):
         return dict(shape.words)
     if isinstance(shape, list):

@@ -12,7 +12,7 @@ from typing import Any
 
 import falcon
 
-from micromdm_py.http.admin.rendering import show_page
+from micromdm_py.http.admin.rendering import page
 from micromdm_py.http.describe import HTML, Content, describe
 from micromdm_py.http.reply import reply
 from micromdm_py.protocol.jsonreply import json_reply
@@ -37,6 +37,16 @@ class ApiDescription:
 
         return openapi_document(self._routes, self._version)
 
+    @functools.cached_property
+    def raw(self) -> bytes:
+        """The same as JSON."""
+        return json_reply(self.document)
+
+    @functools.cached_property
+    def page(self) -> bytes:
+        """The same as HTML."""
+        return page("docs.html", families=families(self.document), info=self.document["info"])
+
 
 class OpenApiResource:
     """GET /openapi.json."""
@@ -48,7 +58,7 @@ class OpenApiResource:
     @describe(gives=OPENAPI)
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Describe every route of this server, for programs."""
-        reply(resp, json_reply(self._api.document))
+        reply(resp, self._api.raw)
 
 
 class DocsResource:
@@ -61,8 +71,8 @@ class DocsResource:
     @describe(gives=HTML)
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Describe every route of this server, for people."""
-        document = self._api.document
-        show_page(resp, "docs.html", families=families(document), info=document["info"])
+        resp.data, resp.content_type = self._api.page, "text/html; charset=utf-8"
+        resp.set_header("X-Content-Type-Options", "nosniff")
         resp.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
 
 
