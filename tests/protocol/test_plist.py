@@ -183,3 +183,23 @@ def test_a_character_xml_cannot_carry_is_replaced() -> None:
 def test_what_no_property_list_can_hold_is_refused(value: Any) -> None:
     with pytest.raises(MalformedRequest):
         dumps_compact({"a": value})
+
+
+def half_a_pair_in_binary() -> bytes:
+    whole = plistlib.dumps({"SerialNumber": "ÿĀ", "UDID": "U"}, fmt=plistlib.FMT_BINARY)
+    return whole.replace("ÿĀ".encode("utf-16-be"), b"\xd8\x00\x00a")
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        half_a_pair_in_binary(),
+        HEAD + b"<plist><dict><key>SerialNumber</key><string>&#xD800;</string></dict></plist>",
+        HEAD + b"<plist><dict><key>SerialNumber</key><string>\xed\xa0\x80</string></dict></plist>",
+    ],
+    ids=["binary", "reference", "bytes"],
+)
+def test_half_a_surrogate_pair_is_no_text(document: bytes) -> None:
+    assert parse_flat(document) is None
+    with pytest.raises(MalformedRequest):
+        loads(document)
