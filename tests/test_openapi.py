@@ -100,6 +100,7 @@ def test_the_page_shows_every_operation_and_needs_nothing_from_elsewhere(bench: 
     page = answer.body.decode()
     assert (answer.status, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert all(f"<code>{name}</code>" in page for name in request_types())
     shown = set(re.findall(r'"method \w+">(\w+)</span> <code>([^<]*)</code>', page))
     assert shown == {(method, path) for path, method in described(bench)}
     assert not re.search(r"<(script|img|link|iframe)|url\(|@import|https?://", page)

@@ -47,7 +47,7 @@ HOW = {
     "supersede": note(bool, "replace what is still open of the same group"),
     "group": note(str, "a label; without it the request type"),
     "ttl": note(int, "seconds, after which the command is withdrawn"),
-    "expires_at": TIME,
+    "expires_at": note(TIME, "when the command is withdrawn"),
     "from": note(str, "what caused it"),
 }
 ONCE = {"Idempotency-Key": note(str, "the same key within 24 hours gets the first answer and queues nothing")}

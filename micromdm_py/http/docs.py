@@ -85,7 +85,9 @@ class Entry:
         open: it needs no credentials.
         parameters: name, where it stands, what it is.
         body, answer: examples, as JSON or as the media type; "" for none.
+        about_body: what there is to say about the body.
         fields: name and meaning of the fields in both that have a word about them.
+        kinds: name and fields of each alternative that the body has.
         answers: status and meaning.
     """
 
@@ -95,9 +97,11 @@ class Entry:
     about: str
     open: bool
     parameters: list[tuple[str, str, str]]
+    about_body: str
     body: str
     answer: str
     fields: list[tuple[str, str]]
+    kinds: list[tuple[str, str]]
     answers: list[tuple[str, str]]
 
 
@@ -121,9 +125,11 @@ def _entry(method: str, path: str, operation: Document) -> Entry:
         operation.get("description", ""),
         "security" not in operation,
         [(one["name"], one["in"], one.get("description", "")) for one in operation.get("parameters", ())],
+        body.get("description", ""),
         _shown(body),
         _shown(answer),
         list(dict.fromkeys([*_fields(body), *_fields(answer)])),
+        list(_kinds(body)),
         [(status, one["description"]) for status, one in responses.items()],
     )
 
@@ -136,8 +142,7 @@ def _schemas(body: Document) -> Iterator[tuple[str, Document | None]]:
 def _shown(body: Document) -> str:
     for media_type, schema in _schemas(body):
         if schema is None:
-            text: str = body.get("description", "")
-            return f"{media_type}: {text}" if text and text != "Done." else media_type
+            return media_type
         return json.dumps(_example(schema), indent=2, ensure_ascii=False)
     return ""
 
@@ -154,6 +159,8 @@ def _example(schema: Document) -> object:
             return 0
         case "boolean":
             return False
+    if "type" not in schema:
+        return "<any>"
     if "contentEncoding" in schema:
         return "<base64>"
     return {"date-time": "<time>", "uuid": "<uuid>"}.get(schema.get("format", ""), "…")
@@ -162,6 +169,12 @@ def _example(schema: Document) -> object:
 def _fields(body: Document) -> Iterator[tuple[str, str]]:
     for _, schema in _schemas(body):
         yield from _noted(schema or {})
+
+
+def _kinds(body: Document) -> Iterator[tuple[str, str]]:
+    for _, schema in _schemas(body):
+        for kind in (schema or {}).get("oneOf", ()):
+            yield kind["title"], ", ".join(name for name in kind["properties"] if name != "request_type")
 
 
 def _noted(schema: Document) -> Iterator[tuple[str, str]]:
