@@ -34,7 +34,7 @@ OTHERWISE: dict[str, dict[int, tuple[int, str]]] = {
     "unknown-status": {4: (200, "u-1"), 5: (200, "u-1")},
     "blocked-device": {10: (404, "error")},
     "user-enrollment-id": {4: (500, "")},
-    "methods-and-paths": {**{number: (405, "") for number in range(6)}, 8: (301, "")},
+    "methods-and-paths": {**{number: (405, "") for number in (*range(6), 9)}, 8: (301, "")},
     # an answer counts for the command that is out
     "duplicate-command-uuid": {6: (200, "DeviceInformation")},
     "declarative-management-identifiers": {number: (500, "") for number in (4, 5, 8)},

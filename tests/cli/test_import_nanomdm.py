@@ -1,6 +1,5 @@
 """``micromdm import-nanomdm`` as a program."""
 
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -8,13 +7,13 @@ import pytest
 from micromdm_py.compose import existing_store
 from micromdm_py.storage.records import DeviceFilter
 from tests.cli.program import micromdm
+from tests.fakes.archive import unpack
 from tests.migration.samples import FOLDER, sample
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    with tarfile.open(FOLDER / "nanomdm.tar.gz") as packed:
-        packed.extractall(tmp_path, filter="data")
+    unpack(FOLDER / "nanomdm.tar.gz", tmp_path)
     return tmp_path / "db"
 
 

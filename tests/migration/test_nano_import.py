@@ -19,6 +19,7 @@ from micromdm_py.storage.memory.store import MemoryStore
 from micromdm_py.storage.records import BindingRule, Identity
 from micromdm_py.storage.transfer import MovedAuthority
 from tests.builders import NOW, Device, device, identity, user, user_enrollment
+from tests.fakes.archive import unpack
 from tests.migration.samples import FOLDER, expected, sample
 
 BUSY = "DCCBBCAA-ADCC-49DA-9A76-B50ECE37EC16"
@@ -31,8 +32,7 @@ TOPIC = expected()["buckets"]["mdm.PushInfo"][BUSY]["mdm_topic"]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    with tarfile.open(FOLDER / "nanomdm.tar.gz") as packed:
-        packed.extractall(tmp_path, filter="data")
+    unpack(FOLDER / "nanomdm.tar.gz", tmp_path)
     return tmp_path / "db"
 
 
