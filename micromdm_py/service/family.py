@@ -17,7 +17,7 @@ from micromdm_py.protocol.jsonbody import read_object
 from micromdm_py.protocol.jsonreply import json_reply
 from micromdm_py.service.command_records import CommandRecords, RecordStore
 from micromdm_py.service.command_view import camel_record
-from micromdm_py.service.commands import Permit, copies
+from micromdm_py.service.commands import Permit, check_api_id, copies
 from micromdm_py.service.options import read_options
 from micromdm_py.storage.history import CommandFilter
 from micromdm_py.storage.records import CommandRecord, EnrollmentRecord
@@ -211,4 +211,4 @@ def _target_ids(value: object) -> list[str]:
         raise MalformedField("targetIds", "must be a list of strings")
     if not 1 <= len(value) <= MAX_TARGETS:
         raise MalformedField("targetIds", f"must have 1 to {MAX_TARGETS} entries")
-    return list(dict.fromkeys(value))
+    return list(dict.fromkeys(check_api_id("targetIds", one) for one in value))

@@ -15,12 +15,15 @@ from hypothesis import strategies as st
 from micromdm_py.storage.filerepo import FileRepository
 from tests.fakes.packages import package
 from tests.fakes.push_pair import upload
-from tests.http.bench import JSON, Bench
+from tests.http.bench import API_KEY, JSON, Bench
 
 ROUTES = [
     "/v1/commands",
     "/v1/commands/{}",
+    "/v1/commands/{}/x",
+    "/v1/bulk/commands",
     "/v1/devices",
+    "/v1/devices/{}/commands",
     "/v1/devices/{}/block",
     "/v1/devices/{}/unblock",
     "/v1/push/{}",
@@ -145,6 +148,53 @@ def test_requests_of_any_kind(
 @given(st.sampled_from(["/v1/commands", "/v1/commands?strict"]), commands | objects)
 def test_json_commands_of_any_kind(target: str, body: bytes) -> None:
     check("POST", target, body)
+
+
+BULK = ("udids", "filter", "command", "dry_run", "confirm", "group", "ttl", "expires_at", "supersede", "from")
+FAMILY = "/v1/organizations/default/mdm/apple/enterprise/commands"
+BEARER = f"Bearer {API_KEY}"
+keyed = st.fixed_dictionaries(
+    {"RequestType": st.sampled_from(["SecurityInfo", "EraseDevice", "Settings", "InstallProfile"])},
+    optional={name: values for name in ("Payload", "Settings", "PIN", "Queries")},
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(BULK), values, max_size=6),
+    st.sampled_from([{}, {"udids": ["U", "V:W"], "command": {"request_type": "SecurityInfo"}}]),
+)
+def test_bulk_commands_of_any_kind(given: dict[str, object], sound: dict[str, object]) -> None:
+    check("POST", "/v1/bulk/commands", json.dumps({**given, **sound}).encode())
+    check("POST", "/v1/bulk/commands", json.dumps({**sound, **given}).encode())
+
+
+@given(
+    st.sampled_from(["GET", "POST"]),
+    st.lists(
+        st.sampled_from(["device", "deviceUser", "U", "V:W", "f" * 24, "grouped", "cancel", "%00", "%ED%A0"])
+        | st.binary(max_size=8).map(quote_from_bytes),
+        min_size=1,
+        max_size=4,
+    ),
+    st.dictionaries(
+        st.sampled_from(["limit", "cursor", "status", "from", "since", "until", "page", "ttl", "group"]),
+        st.sampled_from(["", "1", "0" * 16, "Pending", "sync", "2026-11-23", "9999-12-31T23:59:59-23:59"]),
+        max_size=3,
+    ),
+    keyed | values,
+    st.dictionaries(
+        st.sampled_from(["targetIds", "groupName", "expiresAt", "ttl", "from"]), values, max_size=3
+    ),
+)
+def test_requests_of_the_organizations_api_of_any_kind(
+    method: str, path: list[str], query: dict[str, str], command: object, more: dict[str, object]
+) -> None:
+    target = "/".join([FAMILY, *path]) + "?" + "&".join(f"{name}={value}" for name, value in query.items())
+    body = json.dumps({"command": command, **more}).encode() if method == "POST" else b""
+    answer = shared().ask(method, target, body, key=BEARER)
+    assert answer.status < 500, (method, target, body, answer)
+    if answer.headers.get("content-type") == JSON:
+        assert answer.json()["status"] is (answer.status == 200)
 
 
 @given(objects)

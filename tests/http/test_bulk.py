@@ -72,7 +72,7 @@ def test_devices_that_fit_a_filter_get_it(bench: Bench, wanted: object, fitting:
 def test_a_line_says_what_is_wrong_with_a_device_and_the_others_get_it(bench: Bench) -> None:
     for udid in ("UDID-0", "UDID-1"):
         Device(bench.store, user(udid, "USER"), Device(bench.store, udid).who).updates_token()
-    told = ask(bench, udids=["UDID-1", "", "USER", "x" * 300, "UDID-2"], command=SECURITY_INFO).json()
+    told = ask(bench, udids=["UDID-1", "", "USER", "\ud800", "UDID-2"], command=SECURITY_INFO).json()
     assert (told["queued"], told["failed"]) == (2, 3)
     assert ["error" in one for one in told["results"]] == [False, True, True, True, False]
     assert "UDID-0:USER, UDID-1:USER" in told["results"][2]["error"]

@@ -309,6 +309,10 @@ def test_superseding(bench: Bench, phone: Device) -> None:
         ({**SECURITY_INFO, "targetIds": []}, "targetIds"),
         ({**SECURITY_INFO, "targetIds": "UDID-1"}, "targetIds"),
         ({**SECURITY_INFO, "targetIds": [1]}, "targetIds"),
+        ({**SECURITY_INFO, "targetIds": ["\ud800"]}, "targetIds"),
+        ({**SECURITY_INFO, "targetIds": ["UDID-1", "x" * 256]}, "targetIds"),
+        ({"command": {"RequestType": "\ud800"}}, "request_type"),
+        ({"command": {"RequestType": "InstallApplication", "ManifestURL": "\ud800"}}, ""),
         ({**SECURITY_INFO, "targetIds": ["UDID-1"] * 1001}, "targetIds"),
     ],
 )
