@@ -8,9 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from tempfile import mkstemp
 
-from micromdm_py.compose import STORE, existing_store, open_existing
 from micromdm_py.errors import MdmError, StartupError
 from micromdm_py.server.lock import lock_store
+from micromdm_py.store_place import STORE, existing_store, make_folder, open_existing, sync_folder
 
 __all__ = ["restore", "write_backup"]
 
@@ -35,7 +35,7 @@ def write_backup(config_path: Path, target: Path) -> int:
                 os.fsync(file.fileno())
             size = building.stat().st_size
             building.rename(target)
-            _sync(target.parent)
+            sync_folder(target.parent)
         finally:
             building.unlink(missing_ok=True)
     return size
@@ -57,7 +57,7 @@ def restore(config_path: Path, source: Path, now: datetime) -> Path | None:
     source = source / DATA if source.is_dir() else source
     if not source.is_file():
         raise StartupError(f"{source} is not there")
-    config_path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(config_path)
     lock = lock_store(config_path)
     final, building = config_path / STORE, config_path / f"{STORE}.restore"
     try:
@@ -79,7 +79,7 @@ def _copy_in(source: Path, building: Path) -> None:
         shutil.copyfileobj(old, new, 1 << 20)
         new.flush()
         os.fsync(new.fileno())
-    _sync(building)
+    sync_folder(building)
 
 
 def _check(building: Path, source: Path) -> None:
@@ -113,16 +113,8 @@ def _swap(final: Path, building: Path, aside: Path) -> Path | None:
         if had:
             aside.rename(final)
         raise
-    _sync(final.parent)
+    sync_folder(final.parent)
     return aside if had else None
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager

@@ -1,10 +1,8 @@
 """Putting the server together: the only module that names concrete classes."""
 
-import contextlib
 import os
 import random
 import secrets
-import shutil
 import ssl
 import threading
 import uuid
@@ -40,7 +38,6 @@ from micromdm_py.net.wakeup import Waker
 from micromdm_py.protocol.certificates import Certificate, load_certificate
 from micromdm_py.protocol.password import SALT_BYTES, password_hash
 from micromdm_py.receivers import show_url
-from micromdm_py.server.lock import lock_store
 from micromdm_py.service.apps import Apps
 from micromdm_py.service.blueprints import Blueprints
 from micromdm_py.service.bulk import Bulk
@@ -75,26 +72,20 @@ from micromdm_py.storage.base import Store
 from micromdm_py.storage.filerepo import FileRepository
 from micromdm_py.storage.lmdb.store import LmdbStore, open_store
 from micromdm_py.storage.records import BindingRule
+from micromdm_py.store_place import GIB, STORE, make_folder
 from micromdm_py.version import VERSION, build_info
 
 __all__ = [
     "build_app",
-    "check_replaceable",
     "device_authorities",
-    "existing_store",
     "fetch_database",
-    "has_store",
     "look_at",
-    "new_store",
     "prepare",
     "run_courier",
     "send_to_nanomdm",
     "store_path",
     "token_service",
 ]
-
-GIB = 1 << 30
-STORE = "micromdm.lmdb"
 
 
 def store_path(config: Config) -> Path:
@@ -121,71 +112,6 @@ def prepare(config: Config) -> bytes | None:
     if not (config.tls and config.tls_client_auth and authority):
         return None
     return ssl.DER_cert_to_PEM_cert(authority[0]).encode()
-
-
-@contextlib.contextmanager
-def existing_store(config_path: Path) -> Iterator[LmdbStore]:
-    """The store of a server, running or not, for the program's own commands. Raises: StartupError."""
-    path = config_path / STORE
-    if not has_store(config_path):
-        raise StartupError(f"{config_path} holds no store: has the server been started there?")
-    with open_existing(path) as store:
-        yield store
-
-
-@contextlib.contextmanager
-def open_existing(path: Path) -> Iterator[LmdbStore]:
-    """The store in a folder of its own. Raises: StartupError."""
-    store = open_store(path, map_size_bytes=Config().store_size_gib * GIB)
-    try:
-        yield store
-    finally:
-        store.close()
-
-
-@contextlib.contextmanager
-def new_store(config_path: Path) -> Iterator[Store]:
-    """An empty store that takes its place in the folder only when the block ends without error.
-
-    Until then there is no store, or an empty one. The folder is kept from servers meanwhile.
-
-    Raises: StartupError when a server runs there, or its store is not empty.
-    """
-    _make_folder(config_path)
-    final, building = config_path / STORE, config_path / f"{STORE}.new"
-    lock = lock_store(config_path)
-    try:
-        check_replaceable(config_path)
-        shutil.rmtree(building, ignore_errors=True)  # left over from one that was interrupted
-        store = open_store(building, map_size_bytes=Config().store_size_gib * GIB)
-        try:
-            yield store
-        finally:
-            store.close()
-        if final.exists():
-            shutil.rmtree(final)
-        building.rename(final)
-        folder = os.open(config_path, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-        lock.release()
-
-
-def has_store(config_path: Path) -> bool:
-    """Whether there is a store in a folder."""
-    return (config_path / STORE / "data.mdb").exists()
-
-
-def check_replaceable(config_path: Path) -> None:
-    """Check that a folder has no store, or an empty one. Raises: StartupError."""
-    if has_store(config_path):
-        with existing_store(config_path) as store:
-            if not store.is_empty():
-                raise StartupError(
-                    f"{config_path} holds a store that is not empty: move it away, or choose another folder"
-                )
 
 
 def fetch_database(url: str, api_key: str, ca_file: str, target: Path) -> None:
@@ -273,15 +199,8 @@ class _App:
 
 
 def _open(config: Config) -> LmdbStore:
-    _make_folder(config.config_path)
+    make_folder(config.config_path)
     return open_store(store_path(config), map_size_bytes=config.store_size_gib * GIB, turns=lead)
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as fault:
-        raise StartupError(f"creating config directory {path}: {fault.strerror}") from fault
 
 
 def _services(config: Config, store: LmdbStore) -> Services:

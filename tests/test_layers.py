@@ -89,12 +89,13 @@ INWARD = {
         "service",
         "simulator",
         "storage.transfer",
+        "store_place",
         "version",
     ),
     "__main__": ("cli",),
     "__init__": (),
 }
-FREE = {"backup", "compose", "compose_dep", "courier", "wsgi"}  # they put the parts together
+FREE = {"backup", "store_place", "compose", "compose_dep", "courier", "wsgi"}  # they put the parts together
 
 OUTSIDE = {  # dependency -> the layers that may know it
     "certifi": {"net"},

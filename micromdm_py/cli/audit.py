@@ -6,9 +6,9 @@ import click
 
 from micromdm_py.cli.go_flags import GoCommand, go_option
 from micromdm_py.cli.store_options import config_path_option
-from micromdm_py.compose import existing_store
 from micromdm_py.errors import StartupError
 from micromdm_py.protocol.jsonreply import rfc3339
+from micromdm_py.store_place import existing_store
 
 __all__ = ["audit"]
 

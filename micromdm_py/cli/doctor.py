@@ -10,12 +10,13 @@ import click
 from micromdm_py.cli.go_flags import GoCommand, go_option
 from micromdm_py.cli.import_micromdm import database
 from micromdm_py.cli.store_options import config_path_option
-from micromdm_py.compose import existing_store, has_store, look_at
+from micromdm_py.compose import look_at
 from micromdm_py.errors import BadDatabase, StartupError, UpstreamFailed
 from micromdm_py.migration.compare import Summary, differences, summarize
 from micromdm_py.migration.micromdm import content
 from micromdm_py.migration.report import Report
 from micromdm_py.migration.source import OldDatabase
+from micromdm_py.store_place import existing_store, has_store
 
 __all__ = ["doctor"]
 

@@ -9,10 +9,10 @@ import click
 from micromdm_py.cli.go_flags import GoCommand, go_option
 from micromdm_py.cli.moving import check_form, tell
 from micromdm_py.cli.store_options import config_path_option
-from micromdm_py.compose import existing_store
 from micromdm_py.errors import StartupError
 from micromdm_py.migration.export import export
 from micromdm_py.migration.report import Report
+from micromdm_py.store_place import existing_store
 
 __all__ = ["export_micromdm"]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from micromdm_py.compose import check_replaceable, new_store
 from micromdm_py.errors import StartupError
 from micromdm_py.migration.report import Report
 from micromdm_py.storage.transfer import Moved
+from micromdm_py.store_place import check_replaceable, new_store
 
 __all__ = ["check_form", "fill_store", "tell"]
 

@@ -7,10 +7,11 @@ import click
 
 from micromdm_py.cli.go_flags import GoCommand, go_option
 from micromdm_py.cli.store_options import config_path_option
-from micromdm_py.compose import existing_store, token_service
+from micromdm_py.compose import token_service
 from micromdm_py.errors import MdmError, StartupError
 from micromdm_py.protocol.jsonreply import rfc3339
 from micromdm_py.service.tokens import Token
+from micromdm_py.store_place import existing_store
 
 __all__ = ["tokens"]
 

@@ -10,10 +10,11 @@ import lmdb
 import pytest
 
 from micromdm_py.backup import restore, write_backup
-from micromdm_py.compose import STORE, existing_store, prepare
+from micromdm_py.compose import prepare
 from micromdm_py.config import Config
 from micromdm_py.errors import MdmError, StartupError, StorageUnavailable, StoreInUse
 from micromdm_py.storage.lmdb.store import open_store
+from micromdm_py.store_place import STORE, existing_store
 from tests.builders import command
 from tests.cli.program import micromdm
 from tests.examples.running import serving

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from micromdm_py.compose import existing_store
 from micromdm_py.storage.records import BindingRule, Identity
+from micromdm_py.store_place import existing_store
 from tests.builders import NOW, Device, device
 from tests.cli.program import micromdm
 from tests.migration.samples import SAMPLE, expected

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from micromdm_py.compose import existing_store, new_store
 from micromdm_py.errors import StartupError
 from micromdm_py.storage.records import DeviceFilter
+from micromdm_py.store_place import existing_store, new_store
 from tests.builders import NOW, command
 from tests.cli.program import micromdm
 from tests.migration.samples import SAMPLE, expected

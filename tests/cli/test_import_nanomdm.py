@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from micromdm_py.compose import existing_store
 from micromdm_py.storage.records import DeviceFilter
+from micromdm_py.store_place import existing_store
 from tests.cli.program import micromdm
 from tests.fakes.archive import unpack
 from tests.migration.samples import FOLDER, sample

@@ -7,9 +7,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from micromdm_py.cli.main import load_command
-from micromdm_py.compose import existing_store, prepare, token_service
+from micromdm_py.compose import prepare, token_service
 from micromdm_py.config import Config
 from micromdm_py.storage.records import AuditEntry
+from micromdm_py.store_place import existing_store
 from tests.builders import NOW
 
 Run = Callable[..., Result]
