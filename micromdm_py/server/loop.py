@@ -179,8 +179,9 @@ class Loop:
         if not self._ready:
             while self._answered:
                 self._handle(self._answered.popleft())
-        if not self._ready:
-            self._ready.extend(fd for fd, _ in self._epoll.poll(timeout_s, _EVENTS_AT_ONCE))
+            # Whoever has sent several requests at once goes on with those who come now, not before them.
+            wait_s = 0 if self._ready else timeout_s
+            self._ready.extend(fd for fd, _ in self._epoll.poll(wait_s, _EVENTS_AT_ONCE))
         return bool(self._ready)
 
     def _handle(self, fd: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.harness import Server, eventually, running
+from tests.server.harness import Client, Server, eventually, running
 
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 FAST_CUT = {"head_s": 0.5, "body_s": 0.5}
@@ -69,6 +69,29 @@ def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
     request = b"PUT /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n%03d"
     client.send(b"".join(request % number for number in range(200)))
     assert [client.answer().body for _ in range(200)] == [b"%03d" % number for number in range(200)]
+
+
+def test_clients_that_never_pause_leave_room_for_others(server: Server) -> None:
+    request = b"PUT /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx"
+    enough = threading.Event()
+    answered: list[bytes] = []
+
+    def press(client: Client) -> None:
+        client.send(request * 300)
+        while not enough.is_set():
+            answered.append(client.answer().body)
+            client.send(request)
+
+    pressing = [threading.Thread(target=press, args=(server.connect(),)) for _ in range(6)]
+    for thread in pressing:
+        thread.start()
+    for _ in range(20):
+        assert server.connect().ask("PUT", "/echo", b"y").body == b"y"
+    enough.set()
+    for thread in pressing:
+        thread.join()
+    assert set(answered) == {b"x"}
+    assert len(answered) < 40_000  # a few each time; when others starve, it is thousands
 
 
 def test_an_unread_small_body_does_not_end_the_connection(server: Server) -> None:
