@@ -95,7 +95,15 @@ INWARD = {
     "__main__": ("cli",),
     "__init__": (),
 }
-FREE = {"backup", "store_place", "compose", "compose_dep", "courier", "wsgi"}  # they put the parts together
+FREE = {
+    "backup",
+    "store_place",
+    "compose",
+    "compose_dep",
+    "compose_parts",
+    "courier",
+    "wsgi",
+}  # they put the parts together
 
 OUTSIDE = {  # dependency -> the layers that may know it
     "certifi": {"net"},

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from micromdm_py.compose import device_authorities
+from micromdm_py.compose_parts import device_authorities
 from micromdm_py.protocol.certificates import Certificate, load_certificate
 from micromdm_py.protocol.cms import sign_attached
 from micromdm_py.protocol.issuing import issue_certificate

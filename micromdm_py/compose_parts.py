@@ -1,0 +1,326 @@
+"""The use cases of a web worker, put together: each part made once, when something asks for it."""
+
+import random
+import secrets
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cached_property, partial
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypedDict
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from micromdm_py import lead
+from micromdm_py.compose_dep import build_dep, build_devices
+from micromdm_py.config import Config
+from micromdm_py.errors import StartupError
+from micromdm_py.http.app import Services
+from micromdm_py.http.client_certificate import ClientCertificates
+from micromdm_py.http.nano import NanoServices
+from micromdm_py.http.proxy import ProxyHeaders, TrustedProxies
+from micromdm_py.net.apns import ApnsSender
+from micromdm_py.net.ddm import HttpDeclarative
+from micromdm_py.net.unlock import HttpUnlock
+from micromdm_py.net.wakeup import Waker
+from micromdm_py.protocol.certificates import Certificate, load_certificate
+from micromdm_py.protocol.password import SALT_BYTES, password_hash
+from micromdm_py.receivers import show_url
+from micromdm_py.service.apps import Apps
+from micromdm_py.service.blueprints import Blueprints
+from micromdm_py.service.bulk import Bulk
+from micromdm_py.service.ca import CertificateAuthority, ChallengeRule
+from micromdm_py.service.checkin import CheckInService
+from micromdm_py.service.command_records import CommandRecords
+from micromdm_py.service.commands import Commands
+from micromdm_py.service.connect import Connect
+from micromdm_py.service.declarative import Declarative
+from micromdm_py.service.dep.accounts import Accounts
+from micromdm_py.service.dep.roster import Roster
+from micromdm_py.service.enroll import Challenges, Enroll, ProfileRule
+from micromdm_py.service.family import Family
+from micromdm_py.service.feed import Feed
+from micromdm_py.service.identity import AcceptanceRule, Identities
+from micromdm_py.service.inventory import Inventory
+from micromdm_py.service.nano import Nano, Push
+from micromdm_py.service.nano_certificate import EscrowUnlock, NanoCertificate
+from micromdm_py.service.nano_migration import NanoMigration
+from micromdm_py.service.profiles import Profiles
+from micromdm_py.service.push import PushNow
+from micromdm_py.service.push_certificate import PushCertificates
+from micromdm_py.service.sessions import Sessions
+from micromdm_py.service.signed_enrolment import SignedEnrolment
+from micromdm_py.service.tokens import Tokens
+from micromdm_py.service.users import Users
+from micromdm_py.service.views import Views
+from micromdm_py.service.waiting import LongPolls
+from micromdm_py.service.webhooks import Webhooks
+from micromdm_py.service.why import Why
+from micromdm_py.storage.base import Store
+from micromdm_py.storage.filerepo import FileRepository
+from micromdm_py.storage.lmdb.store import LmdbStore
+from micromdm_py.storage.records import BindingRule
+from micromdm_py.store_place import STORE
+from micromdm_py.version import VERSION
+
+__all__ = ["Parts", "device_authorities", "file_repository", "socket_path", "token_service", "user_agent"]
+
+
+class _How(TypedDict):
+    """What everything that makes commands or events has in common."""
+
+    wake: Callable[[], None]
+    now: Callable[[], datetime]
+    make_uuid: Callable[[], str]
+
+
+class Parts:
+    """What a web worker consists of."""
+
+    def __init__(self, config: Config, store: LmdbStore) -> None:
+        """Put it together after `config`, on an open store."""
+        self._config, self._store = config, store
+        self._wake = Waker(socket_path(config))
+        self._slots = max(1, config.threads // 4)  # calls that may wait for others at once
+        self._how: _How = {"wake": self._wake, "now": now, "make_uuid": make_uuid}
+        self._wants_idle = bool(config.command_webhook_url)
+        self._wants_events = self._wants_idle or config.event_retention_days > 0
+
+    def services(self) -> Services:
+        """Everything together."""
+        config, store = self._config, self._store
+        trusted = TrustedProxies(config.trusted_networks)
+        return Services(
+            checkin=self._checkin,
+            connect=self._connect,
+            enroll=self._enroll,
+            signed_enrolment=self._signed_enrolment,
+            authority=self._authority,
+            challenges=self._challenges,
+            commands=Commands(store, strict=config.strict_commands, **self._how),
+            records=self._records,
+            bulk=lead.waiting(Bulk(store, strict=config.strict_commands, **self._how)),
+            family=self._family,
+            devices=build_devices(store, self._accounts, self._slots, now=now),
+            inventory=Inventory(store, Roster(store)),
+            why=Why(store, now),
+            profiles=Profiles(store, self._authority.sign),
+            blueprints=self._blueprints,
+            users=self._users,
+            apps=Apps(self._files, config.server_url.rstrip("/")),
+            views=Views(store, now=now, show_url=show_url),
+            sessions=self._sessions,
+            push=self._push,
+            push_certificates=self._push_certificates,
+            nano=self._nano,
+            dep=build_dep(
+                store, self._accounts, self._slots, user_agent=user_agent(), wake=self._wake, now=now
+            ),
+            tokens=token_service(store),
+            audit_log=store,
+            quarantine=store,
+            feed=Feed(store, self._polls) if config.event_retention_days else None,
+            webhooks=Webhooks(store, **self._how, show=show_url),
+            now=now,
+            client_certificates=ClientCertificates(config.client_cert_header, trusted),
+            proxy_headers=ProxyHeaders(trusted, enabled=config.http_proxy_headers),
+            files=self._files,
+            backup=lead.waiting(partial(store.backup, config.config_path)),
+        )
+
+    # --- the device side ---
+
+    @cached_property
+    def _checkin(self) -> CheckInService:
+        declarative = Declarative(self._config.dm, HttpDeclarative(), slots=self._slots)
+        return CheckInService(
+            self._store,
+            self._identities,
+            lead.waiting(declarative),
+            self._blueprints,
+            self._users,
+            wants_events=self._wants_events,
+            **self._how,
+        )
+
+    @cached_property
+    def _connect(self) -> Connect:
+        return Connect(
+            self._store,
+            self._identities,
+            wants_events=self._wants_events,
+            wants_idle=self._wants_idle,
+            wake=self._wake if self._wants_idle else _nobody_waits,
+            now=now,
+            make_uuid=make_uuid,
+        )
+
+    @cached_property
+    def _identities(self) -> Identities:
+        config = self._config
+        binding = BindingRule(
+            config.allow_rebind, config.one_identity_per_enrollment, config.udid_cert_auth_warn_only
+        )
+        acceptance = AcceptanceRule(config.validate_scep_issuer, config.validate_scep_expiration)
+        return Identities(self._store, lambda: self._authority.certificate, acceptance, binding, now)
+
+    @cached_property
+    def _authority(self) -> CertificateAuthority:
+        config = self._config
+        return CertificateAuthority(
+            self._store,
+            ChallengeRule(config.scep_challenge, config.use_dynamic_challenge),
+            validity_days=config.scep_client_validity,
+            now=now,
+            random_bytes=secrets.token_bytes,
+        )
+
+    @cached_property
+    def _challenges(self) -> Challenges:
+        return Challenges(self._store, random_bytes=secrets.token_bytes, now=now)
+
+    @cached_property
+    def _enroll(self) -> Enroll:
+        return Enroll(self._store, _profile_rule(self._config), self._challenges, make_uuid)
+
+    @cached_property
+    def _signed_enrolment(self) -> SignedEnrolment:
+        authorities = device_authorities(self._config.device_ca_file)
+        return SignedEnrolment(self._enroll, authorities, lambda: self._authority.certificate)
+
+    # --- what administrators keep and ask ---
+
+    @cached_property
+    def _blueprints(self) -> Blueprints:
+        return Blueprints(self._store, **self._how)
+
+    @cached_property
+    def _users(self) -> Users:
+        return Users(self._store, make_uuid=make_uuid, hash_password=_hash_password)
+
+    @cached_property
+    def _accounts(self) -> Accounts:
+        return Accounts(self._store, self._config.dep_url, self._config.depsim)
+
+    @cached_property
+    def _files(self) -> FileRepository | None:
+        return file_repository(self._config)
+
+    @cached_property
+    def _polls(self) -> Any:  # a `LongPolls` that gives up the lead first; generic as that is
+        # One for all, so that they leave threads for devices.
+        return lead.waiting(LongPolls(self._slots))
+
+    @cached_property
+    def _records(self) -> CommandRecords:
+        return CommandRecords(self._store, self._polls, now=now)
+
+    @cached_property
+    def _family(self) -> Family:
+        config = self._config
+        return Family(
+            self._store,
+            self._records,
+            slug=config.organization,
+            strict=config.strict_commands,
+            **self._how,
+        )
+
+    @cached_property
+    def _sessions(self) -> Sessions:
+        tokens = token_service(self._store)
+        return Sessions(self._store, tokens, self._config.api_key, now=now, make_secret=secrets.token_urlsafe)
+
+    # --- pushes ---
+
+    @cached_property
+    def _push(self) -> Push:
+        config = self._config
+        sender = ApnsSender(config.apns_url, config.apns_ca_file, user_agent=user_agent())
+        return lead.waiting(PushNow(self._store, sender, self._slots, clock=now, draw=random.random))
+
+    @cached_property
+    def _push_certificates(self) -> PushCertificates:
+        return PushCertificates(self._store, self._store, wake=self._wake, now=now)
+
+    @cached_property
+    def _nano(self) -> NanoServices:
+        store, wake = self._store, self._wake
+        return NanoServices(
+            Nano(store, self._push, now=now, wake=wake),
+            NanoCertificate(store, self._push_certificates),
+            EscrowUnlock(store, lead.waiting(HttpUnlock()), slots=self._slots),
+            NanoMigration(store, self._users, wake=wake, now=now),
+        )
+
+
+def token_service(store: Store) -> Tokens:
+    """The tokens of a store."""
+    return Tokens(store, now=now, make_secret=secrets.token_urlsafe)
+
+
+def now() -> datetime:
+    """The present time, aware UTC."""
+    return datetime.now(UTC)
+
+
+def make_uuid() -> str:
+    """A new random UUID in lower case."""
+    return str(uuid.uuid4())
+
+
+def user_agent() -> str:
+    """What the server calls itself when it calls others."""
+    return f"micromdm/{VERSION}"
+
+
+def socket_path(config: Config) -> Path:
+    """The courier's wake-up socket."""
+    return config.config_path / "courier.sock"
+
+
+def _hash_password(password: str) -> bytes:
+    return password_hash(password, secrets.token_bytes(SALT_BYTES))
+
+
+def file_repository(config: Config) -> FileRepository | None:
+    """The file repository; some have the server's own folder for it, whose state must not get out."""
+    if not config.filerepo:
+        return None
+    folder = config.config_path
+    own = [folder / STORE, folder / "micromdm.db", folder / "le-certificates", socket_path(config)]
+    given = (config.tls_key, config.api_key_file, config.webhook_hmac_key_file)
+    private = [*own, *(Path(name) for name in given if name)]
+    return FileRepository(Path(config.filerepo), private, before_wait=lead.give_up)
+
+
+def device_authorities(path: str) -> list[Certificate]:
+    """Who signs the certificates that devices have from the factory. Raises: StartupError."""
+    try:
+        if path:
+            pem = Path(path).read_bytes()
+        else:
+            pem = resources.files("micromdm_py").joinpath("data/apple-device-ca.pem").read_bytes()
+        found = x509.load_pem_x509_certificates(pem)
+    except OSError as fault:
+        raise StartupError(f"-device-ca-file: open {path}: {fault.strerror}") from fault
+    except ValueError as fault:
+        raise StartupError(f"-device-ca-file: {path} holds no PEM certificates") from fault
+    return [load_certificate(one.public_bytes(serialization.Encoding.DER)) for one in found]
+
+
+def _profile_rule(config: Config) -> ProfileRule:
+    try:
+        certificate = Path(config.tls_cert).read_bytes() if config.tls_cert else None
+    except OSError as fault:
+        reason = f"open {config.tls_cert}: {fault.strerror}"
+        raise StartupError(f"setting up enrollment service: {reason}") from fault
+    static = None if config.use_dynamic_challenge else config.scep_challenge
+    one_time = config.use_dynamic_challenge and config.gen_dynamic_challenge
+    return ProfileRule(config.server_url.rstrip("/"), certificate, static, one_time)
+
+
+def _nobody_waits() -> None:
+    """What a connect wakes without webhook receivers: those who read the feed look by themselves."""
