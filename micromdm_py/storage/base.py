@@ -25,32 +25,27 @@ from micromdm_py.protocol.checkin import (
     TokenUpdate,
 )
 from micromdm_py.protocol.enrollment import EnrollmentRef
-from micromdm_py.protocol.report import Report
 from micromdm_py.protocol.webhook import Event
 from micromdm_py.storage.history import CommandHistory
+from micromdm_py.storage.queueing import CommandQueue
 from micromdm_py.storage.records import (
     Answer,
-    AuditEntry,
-    CommandRecord,
     DeviceFilter,
     DevicePage,
     DeviceSearch,
     DuePush,
-    Enqueued,
     EnrollmentRecord,
     Fleet,
     HeldEvent,
     Identity,
     NewEntry,
-    Once,
     PushCertificate,
     PushOutcome,
     PushTarget,
     ReceiverState,
-    Served,
     StoredEvent,
-    WaitingCommand,
 )
+from micromdm_py.storage.shelving import AuditLog, Documents, Shelf
 from micromdm_py.storage.transfer import Moved
 
 __all__ = [
@@ -68,80 +63,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-
-
-class CommandQueue(Protocol):
-    """Per-enrollment FIFO queues and the records of their commands."""
-
-    def enqueue(
-        self, api_id: str, entry: NewEntry, *, at: datetime, push: bool = True, once: Once | None = None
-    ) -> Enqueued:
-        """Append a command to the queue of an enrollment, known or not, and schedule a push for it.
-
-        One that supersedes withdraws the open ones of its group (`Superseded`); it looks at all that wait.
-
-        Raises: Conflict when a bare UserID belongs to several devices; MalformedField for the bare Shared
-            iPad id.
-        """
-        ...
-
-    def enqueue_all(
-        self,
-        orders: Sequence[tuple[str, NewEntry]],
-        *,
-        at: datetime,
-        push: bool = True,
-        once: Sequence[Once | None] | None = None,
-    ) -> list[Enqueued]:
-        """Append several commands, each given with its API id, as `enqueue` would: all or none.
-
-        `once` has as many entries as `orders`.
-        """
-        ...
-
-    def record_report(
-        self, report: Report, identity: Identity, event: Event | None, *, at: datetime, request_id: str = ""
-    ) -> Served:
-        """Take a report and hand out the next command, in one transaction.
-
-        Applies `lifecycle.after_report` to the oldest unanswered command with that uuid (handed-out ones
-        first), keeps the raw report with it, stores the event, and marks the served command as handed out
-        (tries + 1).
-        What is served: (a) a command handed out and unanswered, oldest first; (b) untouched commands by
-        sequence; (c) refused ones, oldest refusal first, but not those refused since the last Idle and none
-        after NotNow or an unknown status. Expired commands that come first are withdrawn.
-
-        Raises: IdentityMismatch; Unenroll for a blocked device.
-        """
-        ...
-
-    def waiting(self, api_id: str) -> list[WaitingCommand]:
-        """Commands that will still be offered, in the order they were queued; [] for an unknown id."""
-        ...
-
-    def clear(self, api_id: str, *, at: datetime) -> int:
-        """Cancel every waiting command; returns how many. An unknown id is 0."""
-        ...
-
-    def command(self, api_id: str, command: str) -> CommandRecord:
-        """The record of one command by its 24-hex id, or by its uuid (the newest of that uuid).
-
-        Raises: NotFound.
-        """
-        ...
-
-    def report_of(self, api_id: str, command: str) -> bytes:
-        """The raw report kept for a command, b"" when there is none. Raises: NotFound."""
-        ...
-
-    def nothing_to_do(self, report: Report, identity: Identity, *, at: datetime) -> bool:
-        """Whether a report may be answered with nothing without writing.
-
-        Fits its binding, is an Idle, nothing waits.
-
-        Only notes that the enrollment was seen. Raises: IdentityMismatch, Unenroll.
-        """
-        ...
 
 
 class Enrollments(Protocol):
@@ -416,72 +337,6 @@ class Outbox(Protocol):
 
     def forget_receivers(self, keep: Sequence[str]) -> None:
         """Drop the state of receivers that are not configured any more."""
-        ...
-
-
-class Documents(Protocol):
-    """The documents of a shelf inside one change: what was put or removed before is seen."""
-
-    def get(self, kind: str, name: str) -> bytes | None:
-        """A document, None when there is none."""
-        ...
-
-    def scan(self, kind: str, prefix: str = "") -> list[tuple[str, bytes]]:
-        """(name, body) of a kind whose names begin with a text, in the order of the names' bytes."""
-        ...
-
-    def put(self, kind: str, name: str, body: bytes) -> None:
-        """Keep a document, replacing the one of that name. Raises: MalformedField for the name."""
-        ...
-
-    def remove(self, kind: str, name: str) -> None:
-        """Delete a document. Raises: NotFound."""
-        ...
-
-
-class Shelf(Protocol):
-    """Named documents, as administrators and syncs put them: profiles, blueprints, users, tokens.
-
-    A `kind` is a short lower-case word of the program's own (each service documents its kinds); a name is
-    1 to 400 bytes of UTF-8. Bodies are the business of the services.
-    """
-
-    def document(self, kind: str, name: str) -> bytes:
-        """One document. Raises: NotFound."""
-        ...
-
-    def documents(self, kind: str, *, after: str = "", limit: int | None = None) -> list[tuple[str, bytes]]:
-        """(name, body) of a kind in the order of the names' bytes, from the first after `after`."""
-        ...
-
-    def change_documents(self, change: Callable[[Documents], T]) -> T:
-        """Read and write documents in one transaction; returns what `change` returns.
-
-        `change` should be quick, as others wait for it, and may not call the store. It may be called again
-        when a batch is repeated. When it raises, nothing has changed. Raises: what `change` raises.
-        """
-        ...
-
-
-class AuditLog(Protocol):
-    """What administrators' programs have written."""
-
-    def audited(self, make: Callable[[], AuditEntry]) -> AbstractContextManager[None]:
-        """Keep an entry for what this thread does inside.
-
-        It is written in the transaction of the first change made there, or at the end of the block when
-        nothing was changed; not when the block raises before that. `make` is called when it is written.
-        """
-        ...
-
-    def audit_entries(
-        self, *, before: int | None = None, limit: int = 100, who: str | None = None
-    ) -> list[AuditEntry]:
-        """Entries from the newest on, those below a sequence number, of one caller if `who` is given."""
-        ...
-
-    def forget_audit(self, *, before: datetime, limit: int) -> int:
-        """Delete up to `limit` entries older than `before`, oldest first; returns how many."""
         ...
 
 
