@@ -31,7 +31,7 @@ FILTER = {
     ),
     "since": TIME,
     "until": TIME,
-    "limit": note(int, "100; at most 1000"),
+    "limit": note(int, f"{DEFAULT_LIMIT}; at most {MAX_LIMIT}"),
     "cursor": note(str, "next of the page before"),
 }
 

@@ -65,7 +65,7 @@ def base64_text(data: bytes) -> str:
 
 def rfc3339(at: datetime) -> str:
     """RFC 3339 in UTC with `Z` and milliseconds: the times of what MicroMDM does not have."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03}Z"
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def json_time(at: datetime | None) -> str:

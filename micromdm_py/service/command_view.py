@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from micromdm_py.errors import MalformedRequest
 from micromdm_py.protocol.jsonreply import base64_text, rfc3339
@@ -113,7 +114,7 @@ def snake_record(whole: Whole, *, secrets: bool, bodies: bool = False) -> dict[s
             secrets are shown.
     """
     camel = camel_record(whole, secrets=secrets)
-    shown = {_WORD.sub("_", name).lower(): value for name, value in camel.items()}
+    shown = {_snake(name): value for name, value in camel.items()}
     shown["udid"] = whole.target.enrollment_id
     shown["request_type"] = whole.record.request_type
     record = whole.record
@@ -138,3 +139,8 @@ def snake_record(whole: Whole, *, secrets: bool, bodies: bool = False) -> dict[s
         if whole.report and (secrets or as_json(whole.data) == shown["data"]):
             shown["response"] = base64_text(whole.report)
     return shown
+
+
+@cache  # there are as many names as a record has
+def _snake(name: str) -> str:
+    return _WORD.sub("_", name).lower()
