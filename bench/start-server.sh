@@ -6,13 +6,13 @@
 #   start-server.sh argv NAME [FLAGS...]    print the command line, one word per line
 #   start-server.sh stop NAME
 #
-# Environment: WORK (folder for state and logs, required), BENCH_PORT (18450), MDMLOAD_API_KEY (secret).
+# Environment: WORK (folder for state and logs, required), BENCH_PORT (18470), MDMLOAD_API_KEY (secret).
 set -eu
 : "${WORK:?set WORK to a folder for state and logs}"
 root=$(cd "$(dirname "$0")/.." && pwd)
 verb=$1 name=$2
 shift 2
-addr=127.0.0.1:${BENCH_PORT:-18450}
+addr=127.0.0.1:${BENCH_PORT:-18470}
 state=$WORK/state/$name pidfile=$WORK/run/$name.pid
 mkdir -p "$WORK/state" "$WORK/run" "$WORK/log"
 
