@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from micromdm_py import lead
-from micromdm_py.compose_parts import Parts, file_repository, socket_path, token_service, user_agent
+from micromdm_py.compose_parts import (
+    Parts,
+    device_authorities,
+    file_repository,
+    socket_path,
+    token_service,
+    user_agent,
+)
 from micromdm_py.config import Config
 from micromdm_py.errors import StartupError
 from micromdm_py.http.app import AppRule, create_app
@@ -49,6 +56,9 @@ def prepare(config: Config) -> bytes | None:
     Returns: PEM of the authority whose certificates TLS shall ask clients for, None for none.
     Raises: StartupError.
     """
+    device_authorities(config.device_ca_file)  # here and below: a file that is unfit is told once, at start
+    if config.apns_ca_file:
+        _outgoing(config.apns_ca_file, "-apns-ca-file")
     store = _open(config)
     try:
         create_authority(store, datetime.now(UTC))
@@ -90,11 +100,13 @@ def look_at(url: str, ca_file: str) -> tuple[str, bytes]:
     return probe(url, _outgoing(ca_file))
 
 
-def _outgoing(ca_file: str) -> ssl.SSLContext:
+def _outgoing(ca_file: str, flag: str = "-ca-file") -> ssl.SSLContext:
     try:
         return outgoing_context(ca_file)
+    except ssl.SSLError as fault:
+        raise StartupError(f"{flag}: {ca_file} holds no PEM certificates") from fault
     except OSError as fault:
-        raise StartupError(f"-ca-file: {ca_file}: {fault.strerror or fault}") from fault
+        raise StartupError(f"{flag}: open {ca_file}: {(fault.strerror or str(fault)).lower()}") from fault
 
 
 def build_app(

@@ -305,7 +305,7 @@ def device_authorities(path: str) -> list[Certificate]:
             pem = resources.files("micromdm_py").joinpath("data/apple-device-ca.pem").read_bytes()
         found = x509.load_pem_x509_certificates(pem)
     except OSError as fault:
-        raise StartupError(f"-device-ca-file: open {path}: {fault.strerror}") from fault
+        raise StartupError(f"-device-ca-file: open {path}: {(fault.strerror or '').lower()}") from fault
     except ValueError as fault:
         raise StartupError(f"-device-ca-file: {path} holds no PEM certificates") from fault
     return [load_certificate(one.public_bytes(serialization.Encoding.DER)) for one in found]

@@ -1,6 +1,7 @@
 """The rules that settings must keep before the server starts; each broken one is one line."""
 
 import re
+import stat
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -47,6 +48,8 @@ def _tls(config: Config) -> None:
     if not config.tls:
         if config.tls_cert or config.tls_key:
             raise StartupError("cannot set -tls=false and supply -tls-cert or -tls-key")
+        if config.tls_client_auth:
+            raise StartupError("-tls-client-auth needs TLS; behind a proxy use -client-cert-header")
         return
     if not config.tls_cert and not config.tls_key:
         raise StartupError(
@@ -113,9 +116,11 @@ def _files(config: Config) -> None:
         _readable(config.apns_ca_file, "setting up -apns-ca-file")
     if config.filerepo:
         try:
-            Path(config.filerepo).stat()
+            mode = Path(config.filerepo).stat().st_mode
         except (OSError, ValueError) as error:
             raise StartupError(f"stat {config.filerepo}: {_reason(error)}") from error
+        if not stat.S_ISDIR(mode):
+            raise StartupError(f"-filerepo: {config.filerepo} is not a folder")
 
 
 def _readable(path: str, action: str) -> None:
@@ -138,6 +143,6 @@ def _old_database(config: Config) -> None:
     except (OSError, ValueError) as error:
         raise StartupError(f"creating config directory {config.config_path}: {_reason(error)}") from error
     raise StartupError(
-        f"{old} has not been imported: run micromdm import-micromdm --config-path {config.config_path},"
-        " or start with -ignore-micromdm-db and an empty store"
+        f"{old} has not been imported: run micromdm import-micromdm -from {old}"
+        f" -config-path {config.config_path}, or start with -ignore-micromdm-db and an empty store"
     )

@@ -84,6 +84,16 @@ def test_a_folder_that_cannot_be_made_is_one_line(config: Config, tmp_path: Path
         prepare(replace(config, config_path=tmp_path / "file" / "below"))
 
 
+@pytest.mark.parametrize("flag", ["device_ca_file", "apns_ca_file"])
+def test_authorities_that_are_none_are_one_line(config: Config, tmp_path: Path, flag: str) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    name = "-" + flag.replace("_", "-")
+    with pytest.raises(StartupError, match=f"{name}: .*ca.pem holds no PEM certificates"):
+        prepare(replace(config, **{flag: str(tmp_path / "ca.pem")}))  # type: ignore[arg-type]
+    with pytest.raises(StartupError, match=f"{name}: open .*: no such file"):
+        prepare(replace(config, **{flag: str(tmp_path / "missing.pem")}))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("tls", [True, False])
 def test_tls_asks_for_certificates_of_our_authority_only_when_told(config: Config, tls: bool) -> None:
     assert prepare(replace(config, tls=tls)) is None

@@ -145,6 +145,7 @@ REFUSED: list[tuple[dict[str, object], str]] = [
     ({"server_url": "https://h?x"}, 'parsing serverURL "https://h": query or fragment in URL'),
     ({"tls_cert": "x"}, "cannot set -tls=false and supply -tls-cert or -tls-key"),
     ({"tls_key": "x"}, "cannot set -tls=false and supply -tls-cert or -tls-key"),
+    ({"tls_client_auth": True}, "-tls-client-auth needs TLS; behind a proxy use -client-cert-header"),
     (
         {"tls": True},
         "no TLS certificate: supply -tls-cert and -tls-key, or -tls=false behind a proxy with one",
@@ -158,6 +159,7 @@ REFUSED: list[tuple[dict[str, object], str]] = [
     ({"queue": "nope"}, "invalid command queue type: nope"),
     ({"queue": ""}, "empty command queue type"),
     ({"filerepo": "/nowhere/r"}, "stat /nowhere/r: no such file or directory"),
+    ({"filerepo": "/dev/null"}, "-filerepo: /dev/null is not a folder"),
     ({"dm": "::bad"}, 'setting up declarative management: parse "::bad": missing protocol scheme'),
     (
         {"dm": "ftp://x"},

@@ -1,6 +1,7 @@
 """``micromdm demo``: the server at work with simulated devices, on this machine alone."""
 
 import asyncio
+import signal
 import sys
 import tempfile
 import threading
@@ -19,6 +20,10 @@ __all__ = ["demo"]
 @go_option("once", False, "end after the steps; the exit status is 0 only if every one of them was verified")
 def demo(once: bool) -> int:
     """Show the server at work: devices enrol, are commanded and answer; then serve until Ctrl-C."""
+    for end in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(
+            end, signal.default_int_handler
+        )  # as Ctrl-C, so that server and folder do not stay behind
     hook = HookReceiver()
     try:
         with tempfile.TemporaryDirectory(prefix="micromdm-demo-") as name:
@@ -69,6 +74,7 @@ def _invite(server: DemoServer, play: Demo) -> None:
                 f"  {curl} -X POST {server.url}/v1/commands -d '{command}'",
                 f"  {curl} {server.url}/v1/commands/{udid}",
                 "",
+                f"In a browser: {server.url}/admin (the API key is {API_KEY}) and {server.url}/docs",
                 f"Its log is in {server.log_file}",
             ]
         )

@@ -92,14 +92,18 @@ class GoOption(click.Option):
         return isinstance(self.fallback, bool)
 
     def read(self, text: str) -> Value:
-        """Turn the text of one use of the flag into a value. Raises: ValueError with Go's reason."""
+        """Turn the text of one use of the flag into a value. Raises: ValueError with the reason."""
         if isinstance(self.fallback, bool):
             return parse_bool(text)
         if isinstance(self.fallback, int):
             return parse_int(text)
         if isinstance(self.fallback, float):
             return parse_float(text)
-        return Path(text) if isinstance(self.fallback, Path) else text
+        if isinstance(self.fallback, Path):
+            if not text:
+                raise ValueError("must not be empty")  # Path("") is the current folder
+            return Path(text)
+        return text
 
     def without_flag(self, environ: Mapping[str, str]) -> Value:
         """The value from the environment, or the default.

@@ -70,6 +70,8 @@ def main(words: list[str]) -> int:
 
         return print_version()
     if name not in COMMANDS:
+        if name and name not in _HELP:
+            print(f"no such command: {words[0]}", file=sys.stderr)
         print(usage())
         return 0 if name in _HELP else 1
     load_command(name).main(args=words[1:], prog_name=f"micromdm {name}")

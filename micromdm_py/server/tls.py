@@ -13,6 +13,10 @@ __all__ = ["ServerTls"]
 
 _log = logging.getLogger(__name__)
 _CHECK_EVERY_S = 1.0
+_REASONS = {
+    None: "no PEM certificate and key, or the key is encrypted",  # OpenSSL says nothing
+    "KEY_VALUES_MISMATCH": "the key does not belong to the certificate",
+}
 _NO_CHECK_TIME = 0x200000  # OpenSSL's X509_V_FLAG_NO_CHECK_TIME, for which ssl has no name
 
 
@@ -96,4 +100,5 @@ def _explain(error: OSError, cert_file: Path, key_file: Path) -> str:
             reason = (unreadable.strerror or "").lower()
             return f"loading TLS certificate from file: open {file}: {reason}"
     reason = error.reason if isinstance(error, ssl.SSLError) else str(error)
-    return f"loading TLS certificate from file: {cert_file}, {key_file}: {reason}"
+    told = _REASONS.get(reason, reason)
+    return f"loading TLS certificate from file: {cert_file}, {key_file}: {told}"

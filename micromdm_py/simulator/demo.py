@@ -99,7 +99,7 @@ def running_server(folder: Path, webhook_url: str) -> Iterator[DemoServer]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={**os.environ, "MICROMDM_API_KEY": API_KEY},
+            env={**_foreign_environment(), "MICROMDM_API_KEY": API_KEY},
             start_new_session=True,  # Ctrl-C reaches the demonstration alone, which then stops the server
         )
     try:
@@ -108,6 +108,13 @@ def running_server(folder: Path, webhook_url: str) -> Iterator[DemoServer]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()
+
+
+def _foreign_environment() -> dict[str, str]:
+    """The environment without the settings of a server: those of another one must not reach this one."""
+    return {
+        name: value for name, value in os.environ.items() if name != "DM" and not name.startswith("MICROMDM_")
+    }
 
 
 async def _wait_until_up(server: DemoServer, process: "subprocess.Popen[bytes]") -> None:

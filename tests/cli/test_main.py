@@ -14,7 +14,8 @@ from tests.cli.program import ROOT, micromdm
 @pytest.mark.parametrize("words", [[], ["nope"], ["-nope"], [""]])
 def test_no_or_unknown_command_prints_usage_and_ends_with_1(words: list[str]) -> None:
     done = micromdm(*words)
-    assert (done.returncode, done.stdout, done.stderr) == (1, usage() + "\n", "")
+    told = f"no such command: {words[0]}\n" if words and words[0] else ""
+    assert (done.returncode, done.stdout, done.stderr) == (1, usage() + "\n", told)
 
 
 @pytest.mark.parametrize("word", ["help", "-h", "--help"])

@@ -38,6 +38,7 @@ STARTS = [
         1,
         "-scep-client-validity must be from 0 to 36500 days, not -1",
     ),
+    (["-config-path", ""], 2, 'invalid value "" for flag -config-path: must not be empty'),
     (["-nope"], 2, "flag provided but not defined: -nope"),
     (["-tls=maybe"], 2, 'invalid boolean value "maybe" for -tls: parse error'),
     (["-scep-client-validity", "x"], 2, 'invalid value "x" for flag -scep-client-validity: parse error'),

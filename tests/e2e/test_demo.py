@@ -1,8 +1,13 @@
 """The commands a newcomer types first."""
 
+import os
+import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,6 +22,33 @@ def test_the_demonstration_verifies_every_step() -> None:
     done = run("demo", "-once")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "All 14 steps were verified." in done.stdout
+
+
+def test_the_demonstration_takes_everything_along_when_it_is_stopped(tmp_path: Path) -> None:
+    settings = {
+        "MICROMDM_TLS": "false",
+        "MICROMDM_WEBHOOK_URL": "nope",
+    }  # of another server: they do not count
+    with subprocess.Popen(
+        [sys.executable, "-m", "micromdm_py", "demo"],
+        cwd=ROOT,
+        env={**os.environ, **settings, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as demo:
+        assert demo.stdout
+        shown = ""
+        while "Its log is in" not in shown:
+            line = demo.stdout.readline()
+            assert line, shown
+            shown += line
+        address = re.search(r"https://localhost:(\d+)/admin", shown)
+        assert address and list(tmp_path.iterdir())
+        demo.terminate()
+        assert demo.wait(60) == 0
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", int(address[1])))
 
 
 def test_simulate_tells_that_nobody_listens() -> None:

@@ -87,8 +87,12 @@ def test_client_certificates(tmp_path: Path, authority: Authority) -> None:
 def test_key_and_certificate_must_fit(tmp_path: Path, authority: Authority) -> None:
     cert, _ = authority.issue("localhost")
     _, key = authority.issue("localhost")
-    with pytest.raises(StartupError, match=r"loading TLS certificate from file: .*MISMATCH"):
+    with pytest.raises(
+        StartupError, match=r"loading TLS certificate from file: .*: the key does not belong to"
+    ):
         ServerTls(cert, key)
+    with pytest.raises(StartupError, match=r"loading TLS certificate from file: .*: no PEM certificate"):
+        ServerTls(key, key)
 
 
 @pytest.mark.parametrize(
