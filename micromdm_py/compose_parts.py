@@ -20,6 +20,7 @@ from micromdm_py.errors import StartupError
 from micromdm_py.http.app import Services
 from micromdm_py.http.client_certificate import ClientCertificates
 from micromdm_py.http.nano import NanoServices
+from micromdm_py.http.permissions import KNOWN
 from micromdm_py.http.proxy import ProxyHeaders, TrustedProxies
 from micromdm_py.net.apns import ApnsSender
 from micromdm_py.net.ddm import HttpDeclarative
@@ -258,7 +259,7 @@ class Parts:
 
 def token_service(store: Store) -> Tokens:
     """The tokens of a store."""
-    return Tokens(store, now=now, make_secret=secrets.token_urlsafe)
+    return Tokens(store, known=KNOWN, now=now, make_secret=secrets.token_urlsafe)
 
 
 def now() -> datetime:

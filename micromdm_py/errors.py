@@ -27,6 +27,8 @@
         └── StoreInUse            another server runs on the same store
 """
 
+import re
+
 __all__ = [
     "BadDatabase",
     "Busy",
@@ -51,7 +53,15 @@ __all__ = [
     "UpstreamBusy",
     "UpstreamFailed",
     "UserChannelDeclined",
+    "in_words",
 ]
+
+_NOISE = re.compile(r"^\[(?:Errno -?\d+|SSL: \w+|SSL)\] | \(_ssl\.c:\d+\)$")
+
+
+def in_words(fault: Exception) -> str:
+    """What a library has to say of a failed call, without its error numbers and places in source."""
+    return _NOISE.sub("", str(fault)) or type(fault).__name__
 
 
 class MdmError(Exception):

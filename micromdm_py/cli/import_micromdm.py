@@ -13,7 +13,7 @@ from micromdm_py.cli.go_flags import GoCommand, go_option
 from micromdm_py.cli.moving import check_form, fill_store, tell
 from micromdm_py.cli.store_options import config_path_option
 from micromdm_py.compose import fetch_database
-from micromdm_py.errors import StartupError
+from micromdm_py.errors import BadDatabase, StartupError
 from micromdm_py.migration.micromdm import content
 from micromdm_py.migration.report import Report
 from micromdm_py.migration.source import OldDatabase
@@ -61,7 +61,7 @@ def import_micromdm(ctx: click.Context, /, **values: str | Path | bool) -> int:
 def database(source: str, api_key: str, ca_file: str) -> Iterator[Path]:
     """The database as a file; one that is fetched from a URL is there for the block only.
 
-    Raises: StartupError without an API key; UpstreamFailed.
+    Raises: StartupError without an API key; UpstreamFailed; BadDatabase of the block, with the URL.
     """
     if not source.startswith(("https://", "http://")):
         yield Path(source)
@@ -71,7 +71,10 @@ def database(source: str, api_key: str, ca_file: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="micromdm-import-") as folder:
         path = Path(folder, "micromdm.db")
         fetch_database(source, api_key, ca_file, path)
-        yield path
+        try:
+            yield path
+        except BadDatabase as fault:  # about a file that nobody can look at any more
+            raise BadDatabase(str(fault).replace(str(path), source)) from fault
 
 
 def _shown(old: OldDatabase, pieces: Iterator[Moved]) -> Iterator[Moved]:

@@ -6,12 +6,12 @@ import falcon
 
 from micromdm_py.http.auth import caller_of
 from micromdm_py.http.describe import TIME, describe, note, nothing_here
+from micromdm_py.http.permissions import SECRETS
 from micromdm_py.http.reply import query_number, query_value, reply
 from micromdm_py.service.command_records import CommandRecords, parse_filter
 
 __all__ = ["CommandResource", "DeviceCommandsResource", "may_read_secrets"]
 
-SECRETS = "mdm.apple.command.secrets"
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 50
 

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 
 from micromdm_py.service.access import CREATE
 
-__all__ = ["OTHER", "PERMISSIONS", "READING", "permission_of"]
+__all__ = ["KNOWN", "OTHER", "PERMISSIONS", "READING", "SECRETS", "permission_of"]
 
 OTHER = "server.other"
 """What a route asks for that the table does not name: only callers with every permission pass."""
+SECRETS = "mdm.apple.command.secrets"
+"""See passwords, keys and tokens in commands and answers; no route asks for it."""
 READING = (".get", ".list")
 """How permissions end that change nothing; their use is not in the audit log."""
 
@@ -83,6 +85,9 @@ PERMISSIONS: Mapping[str, Mapping[str, str]] = {
     "/v1/audit": {"GET": "server.audit.get"},
 }
 """By route, as the router knows it, and method."""
+
+KNOWN = frozenset(name for methods in PERMISSIONS.values() for name in methods.values()) | {SECRETS}
+"""Every permission there is."""
 
 
 def permission_of(route: str | None, method: str) -> str:

@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 import httpx
 
-from micromdm_py.errors import UpstreamFailed
+from micromdm_py.errors import UpstreamFailed, in_words
 
 __all__ = ["fetch_backup"]
 
@@ -37,7 +37,7 @@ def fetch_backup(url: str, api_key: str, target: BinaryIO, context: ssl.SSLConte
                 size += target.write(part)
             announced = answer.headers.get("Content-Length", "")
     except (httpx.HTTPError, httpx.InvalidURL) as fault:
-        raise UpstreamFailed(f"{url}: {str(fault) or type(fault).__name__}") from fault
+        raise UpstreamFailed(f"{url}: {in_words(fault)}") from fault
     if announced.isdigit() and int(announced) != size:
         raise UpstreamFailed(f"{url} sent {size} bytes of {announced}")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import httpx
 
-from micromdm_py.errors import UpstreamFailed
+from micromdm_py.errors import UpstreamFailed, in_words
 
 __all__ = ["send_checkins"]
 
@@ -32,7 +32,7 @@ def send_checkins(
                     raise UpstreamFailed(f"{url} answered {status}: {_FINAL[status]}")
                 yield name, status
     except (httpx.HTTPError, httpx.InvalidURL) as fault:
-        raise UpstreamFailed(f"{url}: {str(fault) or type(fault).__name__}") from fault
+        raise UpstreamFailed(f"{url}: {in_words(fault)}") from fault
 
 
 _FINAL = {401: "the API key is not the server's", 404: "start NanoMDM with -migration"}

@@ -4,7 +4,7 @@ import ssl
 
 import httpx
 
-from micromdm_py.errors import UpstreamFailed
+from micromdm_py.errors import UpstreamFailed, in_words
 
 __all__ = ["probe"]
 
@@ -25,7 +25,7 @@ def probe(url: str, context: ssl.SSLContext) -> tuple[str, bytes]:
             version = client.get(f"{url.rstrip('/')}/version")
             scep = client.get(f"{url.rstrip('/')}/scep", params={"operation": "GetCACert"})
     except (httpx.HTTPError, httpx.InvalidURL) as fault:
-        raise UpstreamFailed(f"{url}: {str(fault) or type(fault).__name__}") from fault
+        raise UpstreamFailed(f"{url}: {in_words(fault)}") from fault
     try:
         told = version.json()
     except ValueError:

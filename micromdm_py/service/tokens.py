@@ -5,7 +5,7 @@ Documents kept: kind `token`, by name: JSON of the token; kind `token-hash`, by 
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -45,10 +45,22 @@ class Tokens:
     """Makes, lists, revokes and recognizes tokens."""
 
     def __init__(
-        self, shelf: Shelf, *, now: Callable[[], datetime], make_secret: Callable[[int], str]
+        self,
+        shelf: Shelf,
+        *,
+        known: Collection[str],
+        now: Callable[[], datetime],
+        make_secret: Callable[[int], str],
     ) -> None:
-        """Keep them on `shelf`; `make_secret` turns a number of random bytes into URL-safe text."""
-        self._shelf, self._now, self._make_secret = shelf, now, make_secret
+        """Keep them on `shelf`.
+
+        Args:
+            shelf: documents of the store.
+            known: every permission there is; a token that allows none of them would be a slip.
+            now: the clock.
+            make_secret: turns a number of random bytes into URL-safe text.
+        """
+        self._shelf, self._known, self._now, self._make_secret = shelf, known, now, make_secret
 
     def create(self, name: str, permissions: Sequence[str], lifetime: timedelta | None = None) -> str:
         """Make a token and return its secret, which is told only here.
@@ -63,9 +75,13 @@ class Tokens:
         check_id("name", name)
         if not permissions:
             raise MalformedField("permissions", "must not be empty")
+        grants = tuple(map(parse_grant, permissions))
+        for grant in grants:
+            if not any(map(grant.covers, self._known)):
+                raise MalformedField("permissions", f"there is no permission {grant}")
         at = self._now()
         expires_at = at + lifetime if lifetime is not None else None
-        token = Token(name, tuple(map(parse_grant, permissions)), at, expires_at)
+        token = Token(name, grants, at, expires_at)
         secret = PREFIX + self._make_secret(SECRET_BYTES)
 
         def change(shelf: Documents) -> None:

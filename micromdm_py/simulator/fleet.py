@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import httpx
 
-from micromdm_py.errors import MdmError
+from micromdm_py.errors import MdmError, in_words
 from micromdm_py.simulator.answers import Behaviour, Facts, answer_to, choose
 from micromdm_py.simulator.device import Refused, SimulatedDevice
 from micromdm_py.simulator.enrol import Enroller
@@ -185,7 +185,7 @@ class Fleet:
         try:
             result = await step
         except (Refused, MdmError, httpx.HTTPError) as fault:
-            self.summary.failures[f"{name}: {str(fault) or type(fault).__name__}"] += 1
+            self.summary.failures[f"{name}: {in_words(fault)}"] += 1
             return None
         self.summary.latencies_s.setdefault(name, []).append(self._clock() - begin)
         return result

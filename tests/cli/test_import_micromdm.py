@@ -227,4 +227,7 @@ def test_a_wrong_key_and_a_broken_transfer_are_told(old_server: OldServer, tmp_p
     status, out = imports(old_server.url, tmp_path / "new", "-api-key", "secret")
     assert status == 1
     assert out.count("\n") == 1
+    old_server.body, old_server.announced = b"no database" * 9000, 0
+    status, out = imports(old_server.url, tmp_path / "new", "-api-key", "secret")
+    assert (status, out) == (1, f"{old_server.url} is not a bbolt database, or is damaged\n")
     assert not (tmp_path / "new/micromdm.lmdb").exists()

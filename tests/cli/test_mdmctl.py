@@ -295,9 +295,11 @@ def test_events_webhooks_tokens_and_audit(run: Run, udid: str) -> None:
 
 def test_server_that_is_not_there_and_wrong_key_are_one_line(run: Run, server: Server) -> None:
     run("config", "set", "-name", "gone", "-api-token", "x", "-server-url", "http://127.0.0.1:9")
-    assert len(run("get", "devices", code=1).output.splitlines()) == 1
+    gone = "POST http://127.0.0.1:9/v1/devices: Connection refused\n"
+    assert run("get", "devices", code=1).output == gone
     run("config", "set", "-name", "wrong", "-api-token", "wrong", "-server-url", server.url)
-    assert run("get", "devices", code=1).output == "Unauthorized\n"
+    refused = "127.0.0.1 refuses the API token: see mdmctl config print\n"
+    assert run("get", "devices", code=1).output == refused
     run("config", "set", "-name", "path", "-api-token", API_KEY, "-server-url", f"{server.url}/nowhere")
     assert run("get", "devices", code=1).output == "the server answered 404 Not Found\n"
 

@@ -20,6 +20,7 @@ from micromdm_py.http.app import AppRule, Services, create_app
 from micromdm_py.http.client_certificate import ClientCertificates
 from micromdm_py.http.dep import Dep
 from micromdm_py.http.nano import NanoServices
+from micromdm_py.http.permissions import KNOWN
 from micromdm_py.http.proxy import ProxyHeaders, TrustedProxies
 from micromdm_py.http.request import RequestLog
 from micromdm_py.protocol.checkin import DeclarativeManagement
@@ -149,7 +150,7 @@ class Bench:
         def make_secret(size: int) -> str:
             return f"{next(numbers):0{size}}"
 
-        tokens = Tokens(store, now=now, make_secret=make_secret)
+        tokens = Tokens(store, known=KNOWN, now=now, make_secret=make_secret)
         make_uuid = map("uuid-{}".format, itertools.count(1)).__next__
         authority = CertificateAuthority(
             store, ChallengeRule(), validity_days=365, now=now, random_bytes=bytes

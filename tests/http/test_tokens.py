@@ -95,6 +95,8 @@ def test_revoked_and_expired_tokens_are_refused_at_once(bench: Bench) -> None:
         ({"name": "a\nb"}, "name: must not hold control characters"),
         ({"permissions": []}, "permissions: must not be empty"),
         ({"permissions": ["Not A Name"]}, "permission: "),
+        ({"permissions": ["mdm.event.gett"]}, "permissions: there is no permission mdm.event.gett"),
+        ({"permissions": ["*", "mdm.apples.*"]}, "permissions: there is no permission mdm.apples.*"),
         ({"expires_days": -1}, "expires_days: "),
         ({"expires_days": 10**9}, "expires_days: "),
     ],

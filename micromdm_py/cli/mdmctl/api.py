@@ -9,7 +9,7 @@ from urllib.parse import quote
 import httpx
 
 from micromdm_py.cli.mdmctl.config import ServerConfig, active_server
-from micromdm_py.errors import StartupError
+from micromdm_py.errors import StartupError, in_words
 
 __all__ = ["Api", "Json", "connect", "segment"]
 
@@ -71,7 +71,10 @@ class Api:
         try:
             answer = self._http.request(method, self.url + path, **how)
         except httpx.HTTPError as fault:
-            raise StartupError(f"{method} {self.url}{path}: {str(fault) or type(fault).__name__}") from fault
+            told = in_words(fault)
+            if "certificate verify failed" in told:
+                told += "; SSL_CERT_FILE names the authorities to trust"
+            raise StartupError(f"{method} {self.url}{path}: {told}") from fault
         if answer.status_code >= 400:
             raise StartupError(_refusal(answer))
         try:
@@ -95,4 +98,6 @@ def _refusal(answer: httpx.Response) -> str:
         told = answer.json()["error"]
     except (ValueError, KeyError, TypeError):
         return f"the server answered {answer.status_code} {answer.reason_phrase}"
+    if answer.status_code == 401:
+        return f"{answer.request.url.host} refuses the API token: see mdmctl config print"
     return str(told) if isinstance(told, str) else json.dumps(told)
