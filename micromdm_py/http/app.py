@@ -179,7 +179,8 @@ def create_app(services: Services, rule: AppRule, log: RequestLog) -> App:
         middleware.append(StrictTransport())
     middleware.append(Access(rule.api_key, services.tokens))
     router = Routes(AuditTrail(services.audit_log, services.now).wrap)
-    app = falcon.App(middleware=middleware, router=router, media_type="application/octet-stream")
+    app = falcon.App(middleware=middleware, router=router)
+    app.resp_options.default_media_type = None  # type: ignore[assignment]  # no body, no Content-Type
     app.req_options.auto_parse_form_urlencoded = False
     app.req_options.keep_blank_qs_values = True
     app.resp_options.secure_cookies_by_default = True

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from email.utils import formatdate
+from functools import lru_cache
 from types import TracebackType
 
 __all__ = ["ExcInfo", "Response", "plain_answer"]
@@ -26,6 +27,12 @@ class _Clock:
 
 
 _date = _Clock()
+
+
+@lru_cache(64)
+def _spelled(name: str) -> str:
+    """A header name as MicroMDM writes it, and as scripts that read answers search for it."""
+    return name.title()
 
 
 def plain_answer(status: str, text: str = "") -> bytes:
@@ -132,7 +139,7 @@ class Response:
                 continue
             elif lowered == "transfer-encoding":
                 continue
-            lines.append(f"{name}: {value}")
+            lines.append(f"{_spelled(name)}: {value}")
         if not lengthless and self._left is None:
             self._frame(lines, known_length)
         if not self.keep_alive:

@@ -155,6 +155,13 @@ def test_version_and_home_answer_any_method(bench: Bench, method: str) -> None:
     assert bool(version.body) == bool(home.body) == (method != "HEAD")
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", "/v1/challenge"), ("POST", "//v1/devices")])
+def test_what_has_no_body_has_no_content_type(bench: Bench, method: str, path: str) -> None:
+    answer = bench.ask(method, path)
+    assert answer.body == b""
+    assert "content-type" not in answer.headers
+
+
 def test_version_tells_six_texts(bench: Bench) -> None:
     told = bench.ask("GET", "/version").json()
     assert set(told) == {"version", "branch", "revision", "go_version", "build_date", "build_user"}

@@ -283,6 +283,7 @@ def test_syncnow_answers_with_nothing(depsim: str) -> None:
     bench = Bench(depsim=depsim)
     answer = bench.ask("POST", "/v1/dep/syncnow")
     assert (answer.status, answer.body) == (200, b"")
+    assert "content-type" not in answer.headers
     assert len(bench.woken) == bool(depsim)
 
 

@@ -111,9 +111,9 @@ EXAMPLES = settings(max_examples=400)
 
 
 def library(data: bytes) -> Any:
-    """What the standard library reads; any fault of it counts as a refusal."""
+    """What the standard library reads after white space; any fault of it counts as a refusal."""
     try:
-        return plistlib.loads(data)
+        return plistlib.loads(data if data.startswith(b"bplist") else data.lstrip(b" \t\r\n"))
     except Exception as fault:
         return fault
 
@@ -353,6 +353,12 @@ def test_an_external_document_type_is_not_fetched() -> None:
         b"<dict><key>a</key><integer>18446744073709551616</integer></dict>",
         b"<dict><key>a</key><real>x</real></dict>",
         b"<dict><key>a</key><data>A</data></dict>",
+        b"<dict><key>a</key><data>@@</data></dict>",
+        b"<dict><key>a</key><data>AA==AA==</data></dict>",
+        b"<dict>text<key>a</key><true/></dict>",
+        b"<dict><key>a</key>text<true/></dict>",
+        b"<dict><key>a</key><true/>text</dict>",
+        b"<dict/>text",
         b"<dict><key>a</key><date>yesterday</date></dict>",
         b"<key>a</key>",
         b"text",
@@ -363,6 +369,11 @@ def test_what_is_not_well_formed_is_refused(body: bytes) -> None:
     assert parse_flat(data) is None
     with pytest.raises(MalformedRequest):
         loads(data)
+
+
+@pytest.mark.parametrize("space", [b"\n", b" ", b"\r\n\t"])
+def test_white_space_may_come_before_a_document(space: bytes) -> None:
+    assert loads(space + plistlib.dumps({"a": b"12"})) == {"a": b"12"}
 
 
 @pytest.mark.parametrize("name", ["Anna\u2019s iPhone", "\U0001f600", "a\tb\nc", "~", ""])

@@ -161,6 +161,13 @@ def test_some_answers_have_neither_body_nor_length(status: str) -> None:
     assert b"Content-Length" not in wire.head
 
 
+def test_headers_are_spelled_as_scripts_search_for_them() -> None:
+    wire = Wire().start(**{"content-type": "a", "www-authenticate": "b", "ETag": "c", "Location": "d"})
+    wire.response.write_all(b"")
+    lines = b"\r\nContent-Type: a\r\nWww-Authenticate: b\r\nEtag: c\r\nLocation: d\r\n"
+    assert lines in wire.head + b"\r\n"
+
+
 @pytest.mark.parametrize("value", ["a\r\nSet-Cookie: b", "a\nb", "a\rb"])
 def test_a_header_cannot_begin_another(value: str) -> None:
     wire = Wire().start(**{"X-Name": value})

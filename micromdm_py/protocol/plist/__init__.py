@@ -2,7 +2,8 @@
 
 The readers check every bound before they build anything, and raise `MalformedRequest` and nothing else,
 whatever the bytes are. They never accept what `plistlib` of the standard library refuses, nor read it
-differently.
+differently, but for white space before an XML document: scripts put it there, and MicroMDM and Apple's
+devices pass over it.
 """
 
 from micromdm_py.errors import MalformedRequest
@@ -28,13 +29,16 @@ def loads(data: bytes, *, trailing: bool = True) -> dict[str, Value]:
     """Read a property list whose top is a dictionary.
 
     Args:
-        data: XML (declaration and document type may be missing) or binary.
+        data: XML (declaration and document type may be missing, white space may come first) or binary.
         trailing: accept any bytes after the closing tag, as MicroMDM does for device messages; when false,
             only white space and comments may follow.
     Returns: str, int, float, bool, bytes, naive datetime in UTC, list and dict; keys are strings.
     Raises: MalformedRequest, whatever is wrong.
     """
-    value = read_binary(data) if data.startswith(MAGIC) else read_xml(data, trailing=trailing)
+    value = read_binary(data) if data.startswith(MAGIC) else read_xml(data.lstrip(_SPACE), trailing=trailing)
     if not isinstance(value, dict):
         raise MalformedRequest("the top of the property list is not a dictionary")
     return value
+
+
+_SPACE = b" \t\r\n"

@@ -69,9 +69,9 @@ class _Reader:
     def start(self, tag: str, _attributes: object) -> None:
         if self._leaf:
             raise ValueError(f"an element within <{self._leaf}>")
+        self._pass_over_space()
         if tag in _LEAVES and self._inside:
             self._leaf = tag
-            self.text.clear()
         elif tag in ("dict", "array") and self._inside:
             container: Value = {} if tag == "dict" else []
             self._add(container)
@@ -92,7 +92,9 @@ class _Reader:
                 self._take_key(text)
             else:
                 self._add(_LEAVES[tag](text))
-        elif tag == "plist":
+            return
+        self._pass_over_space()
+        if tag == "plist":
             if self.root is None:
                 raise ValueError("it is empty")
             self.closed = True
@@ -100,6 +102,12 @@ class _Reader:
             if self._key is not None:
                 raise ValueError("a key without value")
             self._stack.pop()
+
+    def _pass_over_space(self) -> None:
+        """Between elements there may be white space and nothing else."""
+        if self.text and "".join(self.text).strip(" \t\r\n"):
+            raise ValueError("text that is in no element")
+        self.text.clear()
 
     def _take_key(self, text: str) -> None:
         if self._key is not None or not self._stack or type(self._stack[-1]) is not dict:
@@ -133,7 +141,7 @@ def _integer(text: str) -> int:
 
 
 def _data(text: str) -> bytes:
-    return binascii.a2b_base64(text.encode())
+    return binascii.a2b_base64("".join(text.split()), strict_mode=True)
 
 
 def _date(text: str) -> datetime:
