@@ -42,14 +42,10 @@ class OtaResource:
         self._enroll = enroll
 
     @describe(gives=Content(PROFILE_TYPE))
-    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Hand out the payload."""
+    def on_any(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Hand out the payload, whatever the method."""
         resp.data = self._enroll.ota()
         resp.content_type = PROFILE_TYPE
-
-    on_post = on_get
-    on_put = on_get
-    on_delete = on_get
 
 
 class PhasesResource:

@@ -33,8 +33,10 @@ def read_object(body: bytes, *, trailing: Literal["refuse", "ignore"]) -> dict[s
         raise MalformedField("body", "is not UTF-8") from None
     except RecursionError:
         raise MalformedField("body", "is nested too deeply") from None
-    except ValueError as fault:
+    except json.JSONDecodeError as fault:
         raise MalformedField("body", f"is not JSON: {fault}") from None
+    except ValueError:  # from `int`
+        raise MalformedField("body", "holds a number with too many digits") from None
     if trailing == "refuse" and _skip_space(text, end) != len(text):
         raise MalformedField("body", "has data after the JSON value")
     if value is None:
@@ -96,7 +98,7 @@ def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
 
 
 def _refuse(name: str) -> Json:
-    raise ValueError(f"{name} is not JSON")
+    raise MalformedField("body", f"is not JSON: {name}")
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=_object)

@@ -20,6 +20,7 @@ from micromdm_py.server.limits import Limits
 __all__ = ["BadHead", "Head", "HeadParser", "Source"]
 
 _LINE = re.compile(rb"([A-Z]{3,20}) (/(?!/)[\x21\x22\x24-\x7e]*) HTTP/1\.1\r\n")
+_NO_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 _NAME = re.compile(r"[!#$%&'*+\-.^`|~0-9A-Za-z]+")
 _TEXT = b"\t" + bytes(range(0x20, 0x7F))
 _MOST_KNOWN_NAMES = 500
@@ -111,9 +112,12 @@ class HeadParser:
         Args:
             source: where the body follows.
             head: from the request line to the empty line, complete.
-        Raises: BadHead.
+        Raises: BadHead, also for a path with a percent sign that begins no escape.
         """
-        return self._usual(head) or self._careful(source, head)
+        found = self._usual(head) or self._careful(source, head)
+        if "%" in found.path and _NO_ESCAPE.search(found.path):
+            raise BadHead("400 Bad Request")
+        return found
 
     def _usual(self, raw: bytes) -> Head | None:
         line = _LINE.match(raw)

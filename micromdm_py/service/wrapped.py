@@ -27,8 +27,13 @@ def options(body: bytes) -> dict[str, Json]:
 
 
 def number(found: dict[str, Json], name: str) -> int:
-    """A page or its size, 0 when absent. Raises: MalformedField."""
+    """A page or its size, 0 when absent.
+
+    MicroMDM takes any number and ignores it: one below 0 counts as 0, a larger one than `MAX_PAGE` as that.
+
+    Raises: MalformedField for what is no number of 64 bits.
+    """
     value = field(found, name, int) or 0
-    if not 0 <= value <= MAX_PAGE:
-        raise MalformedField(name, f"must be from 0 to {MAX_PAGE}")
-    return value
+    if not -(1 << 63) <= value < 1 << 63:
+        raise MalformedField(name, "is beyond 64 bits")
+    return min(max(value, 0), MAX_PAGE)

@@ -147,7 +147,16 @@ def test_dots_inside_an_id_are_part_of_it(bench: Bench, path: str) -> None:
     assert bench.ask("GET", path).status == 200
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "FOO"])
+ANY_METHOD = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "FOO"]
+
+
+@pytest.mark.parametrize("method", ANY_METHOD)
+def test_the_profile_service_answers_any_method(bench: Bench, method: str) -> None:
+    answer = bench.ask(method, "/ota/enroll", key=None)
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/x-apple-aspen-config")
+
+
+@pytest.mark.parametrize("method", ANY_METHOD)
 def test_version_and_home_answer_any_method(bench: Bench, method: str) -> None:
     version, home = (bench.ask(method, path, key=None) for path in ("/version", "/"))
     assert (version.status, version.headers["content-type"]) == (200, JSON)

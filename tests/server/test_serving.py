@@ -133,6 +133,9 @@ def test_a_client_that_asks_first_is_told_to_continue_only_when_the_body_is_want
         (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 101 + b"\r\n", 431),
         (b"GET / HTTP/1.1\r\nA: " + b"b" * (1 << 20), 431),
         (b"\x00\x01\r\n\r\n", 400),
+        (b"GET /a% HTTP/1.1\r\n\r\n", 400),
+        (b"GET /a%2 HTTP/1.0\r\n\r\n", 400),
+        (b"GET /%zz?a HTTP/1.1\r\n\r\n", 400),
     ],
 )
 def test_bad_heads_are_refused(server: Server, head: bytes, status: int) -> None:
@@ -184,8 +187,8 @@ def test_the_environ_tells_about_the_connection(server: Server) -> None:
 
 def test_percent_signs_in_the_path_are_decoded_once(server: Server) -> None:
     client = server.connect()
-    client.send(b"GET /%65nviron HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    assert json.loads(client.answer().body)["RAW_URI"] == "/%65nviron"
+    client.send(b"GET /%65nviron?100% HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert json.loads(client.answer().body)["RAW_URI"] == "/%65nviron?100%"
 
 
 @pytest.mark.parametrize(

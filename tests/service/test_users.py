@@ -135,8 +135,9 @@ def test_filters_and_pages_count(bench: Bench) -> None:
     assert bench.uuids(filter_udid=["A"], filter_user_id=["USER-1"]) == []
     assert bench.uuids(page=1, per_page=3) == ["u-3"]
     assert bench.uuids(filter_udid=None, filter_user_id=[], page=0, per_page=0) == bench.uuids()
+    assert bench.uuids(page=-1, per_page=-1) == bench.uuids()
     with pytest.raises(MalformedField, match="page: "):
-        bench.listed(page=-1)
+        bench.listed(page="1")
 
 
 def test_users_are_removed_all_or_none(bench: Bench) -> None:

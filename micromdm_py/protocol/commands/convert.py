@@ -107,9 +107,17 @@ def convert_fields(fields: dict[str, Json], *, strict: bool, make_uuid: Callable
         raise
     except MalformedRequest as fault:
         raise MalformedField("body", str(fault)) from None
-    echo = {"request_type": kind, **echo}
+    echo = {"request_type": kind, **_SHOWN_UNSET.get(kind, {}), **echo}
     return NewCommand(envelope["udid"], uuid, kind, payload, echo, tuple(findings.ignored), options)
 
+
+_SHOWN_UNSET: dict[str, dict[str, object]] = {
+    "DeviceLock": {"pin": ""},
+    "RotateFileVaultKey": {"filevault_unlock": {}},
+}
+"""Fields that MicroMDM's reply names although the command goes without them."""
+_SETTING_SHOWN_UNSET: dict[str, object] = {"identifier": None, "configuration": None}
+"""The same for every item of Settings."""
 
 OPTIONS = ("supersede", "group", "expires_at", "ttl", "from")
 """Fields that say how to queue a command; no command has keys of these names."""
@@ -162,7 +170,7 @@ def _dictionary(
             findings.missing.append(where + key.lead)
         if key.empty == "keep" and key.name not in values:
             values[key.name] = zero(key.type)
-            echo[key.lead] = _shown(values[key.name])
+            echo[key.lead] = None if key.type in ("array", "data") else _shown(values[key.name])
     return values, echo
 
 
@@ -176,10 +184,8 @@ def _one(
 ) -> None:
     """Convert one member into `values` and `echo`, or leave it out when it is empty and empty ones are."""
     value, shown = _value(key, given, path, findings)
-    leave_out = (
-        value is None or (key.empty == "omit" and is_empty(value)) or (key.type == "digits" and value == "")
-    )
-    if leave_out:
+    nothing = is_empty(value) or (value == {} and key.keys is not None and not key.open)
+    if value is None or (key.empty == "omit" and nothing) or (key.type == "digits" and value == ""):
         values.pop(key.name, None)
         echo.pop(key.lead, None)
     else:
@@ -233,7 +239,8 @@ def _setting(key: Key, given: Json, path: str, findings: Findings) -> tuple[Valu
     variants = key.variants or {}
     if not isinstance(item, str) or item not in variants:
         raise MalformedField(f"{path}.{name}", "must be the name of a setting")
-    return _dictionary(given, variants[item], f"{path}.", findings)
+    values, echo = _dictionary(given, variants[item], f"{path}.", findings)
+    return values, {**_SETTING_SHOWN_UNSET, **echo}
 
 
 def _shown(value: Value) -> object:
