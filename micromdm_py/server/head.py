@@ -12,12 +12,16 @@ from typing import Protocol
 
 from gunicorn.config import Config as GunicornConfig
 from gunicorn.http import errors as gunicorn_errors
-from gunicorn.http.body import Body, LengthReader
+from gunicorn.http.body import Body, ChunkedReader, LengthReader
 from gunicorn.http.message import Request
 
 from micromdm_py.server.limits import Limits
 
-__all__ = ["BadHead", "Head", "HeadParser", "Source"]
+__all__ = ["CHUNK_LINE_BYTES", "BadHead", "Head", "HeadParser", "Source"]
+
+CHUNK_LINE_BYTES = 256
+"""Longest line with the size of a chunk and what may follow it, which nobody uses."""
+_TRAILER_BYTES = 8 << 10
 
 _LINE = re.compile(rb"([A-Z]{3,20}) (/(?!/)[\x21\x22\x24-\x7e]*) HTTP/1\.1\r\n")
 _NO_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
@@ -177,6 +181,9 @@ class HeadParser:
             head.length = reader.length
         else:
             head.length, head.chunked = None, request.body
+        if isinstance(reader, ChunkedReader):
+            # Gunicorn would let these lines grow as large as the largest header.
+            reader.limit_chunk_size_line, reader.limit_trailer_section = CHUNK_LINE_BYTES, _TRAILER_BYTES
         return head
 
 

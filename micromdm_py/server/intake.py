@@ -5,14 +5,13 @@ import time
 from gunicorn.http import errors as gunicorn_errors
 
 from micromdm_py.server.connection import Connection, Phase
-from micromdm_py.server.head import BadHead, Head, HeadParser
+from micromdm_py.server.head import CHUNK_LINE_BYTES, BadHead, Head, HeadParser
 from micromdm_py.server.limits import Limits
 
 __all__ = ["Intake", "chunked_end"]
 
 _END = b"\r\n\r\n"
 _HEX = frozenset(b"0123456789abcdefABCDEF")
-_LONGEST_CHUNK_LINE = 256
 
 
 class Intake:
@@ -95,17 +94,20 @@ def chunked_end(data: bytearray, start: int) -> tuple[int, bool]:
     Args:
         data: what has arrived of it.
         start: where the first chunk begins that was not complete when last looked at.
-    Returns: where the first incomplete chunk begins, and whether reading the body needs nothing
-        more: it is complete, or so broken that reading fails at once.
+    Returns: where the first incomplete chunk begins, and whether the body is complete: reading it
+        waits for nothing more.
+    Raises: BadHead when it is broken.
     Source: RFC 9112 section 7.1.
     """
     while True:
         line_end = data.find(b"\r\n", start)
+        if (len(data) if line_end < 0 else line_end) - start > CHUNK_LINE_BYTES:
+            raise BadHead("400 Bad Request")
         if line_end < 0:
-            return start, len(data) - start > _LONGEST_CHUNK_LINE
+            return start, False
         digits = bytes(data[start:line_end]).split(b";")[0].rstrip(b" \t")
         if not digits or len(digits) > 16 or not _HEX.issuperset(digits):
-            return start, True
+            raise BadHead("400 Bad Request")
         size = int(digits, 16)
         if not size:
             # The line of size zero, then trailers up to an empty line.
@@ -114,5 +116,5 @@ def chunked_end(data: bytearray, start: int) -> tuple[int, bool]:
         if following > len(data):
             return start, False
         if data[following - 2 : following] != b"\r\n":
-            return start, True
+            raise BadHead("400 Bad Request")
         start = following

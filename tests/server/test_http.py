@@ -1,10 +1,14 @@
 """Heads, chunks and answers without a socket."""
 
+import contextlib
+
 import pytest
+from gunicorn.http.body import Body
+from gunicorn.http.errors import ParseException
 from hypothesis import given
 from hypothesis import strategies as st
 
-from micromdm_py.server.head import BadHead, Head, HeadParser
+from micromdm_py.server.head import CHUNK_LINE_BYTES, BadHead, Head, HeadParser
 from micromdm_py.server.intake import chunked_end
 from micromdm_py.server.limits import Limits
 from micromdm_py.server.response import Response
@@ -92,10 +96,46 @@ def test_the_end_of_a_chunked_body_is_found_however_it_arrives(
     assert chunked_end(bytearray(whole + b"GET / HTTP/1.1"), start)[1]
 
 
-@given(st.binary(max_size=60))
-def test_anything_can_be_searched_for_the_end_of_a_chunked_body(junk: bytes) -> None:
-    start, _ = chunked_end(bytearray(junk), 0)
+LONG_LINE = b"a" * (CHUNK_LINE_BYTES + 1)
+PIECES = st.sampled_from(
+    [b"\r\n", b"\n", b"\r", b"0", b"f" * 17, b";", b";x=y", b' "', b"A: b\r\n", b"1\r\na\r\n", LONG_LINE]
+) | st.binary(max_size=3)  # fmt: skip
+
+
+@given(st.lists(PIECES, max_size=8).map(b"".join))
+def test_reading_a_chunked_body_whose_end_was_found_waits_for_nothing(junk: bytes) -> None:
+    try:
+        start, ended = chunked_end(bytearray(junk), 0)
+    except BadHead as bad:
+        assert bad.status.startswith("400")
+        return
     assert 0 <= start <= len(junk)
+    if ended:
+        with contextlib.suppress(OSError):  # still broken
+            chunked_body(junk).read()
+
+
+@pytest.mark.parametrize("body", [b"5" + b"0" * 300, b"1;" + b"a" * 300, b"0\r\n" + b"A: b\r\n" * 2000])
+def test_lines_beside_a_chunked_body_are_short(body: bytes) -> None:
+    with pytest.raises(ParseException):
+        chunked_body(body).read()
+
+
+class Ending(Bytes):
+    """A source that must not be asked for more than it has."""
+
+    def read(self, size: int | None = None, read_ahead: int | None = None) -> bytes:
+        data = super().read(size, read_ahead)
+        assert data, "waits for the client"
+        return data
+
+
+def chunked_body(data: bytes) -> Body:
+    source = Ending()
+    head = PARSER.parse(source, b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+    source.unread(data)
+    assert head.chunked
+    return head.chunked
 
 
 class Wire:

@@ -56,7 +56,7 @@ def test_a_large_chunked_body(server: Server) -> None:
     assert client.ask("GET", "/environ").status == 200
 
 
-@pytest.mark.parametrize("chunks", [b"xyz\r\nabc\r\n0\r\n\r\n", b"2\r\nabc\r\n0\r\n\r\n"])
+@pytest.mark.parametrize("chunks", [b"xyz\r\nabc\r\n0\r\n\r\n", b"2\r\nabc\r\n0\r\n\r\n", b"5" + b"0" * 300])
 def test_broken_chunks_are_refused(server: Server, chunks: bytes) -> None:
     client = server.connect()
     client.send(b"POST /echo HTTP/1.1\r\nHost: localhost\r\n" + CHUNKED + chunks)
