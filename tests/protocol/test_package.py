@@ -51,9 +51,10 @@ def table_of(text: bytes) -> bytes:
     [
         b"not xml",
         b'<!DOCTYPE x [<!ENTITY a "aaaa">]><xar><toc>&a;</toc></xar>',
+        '<!DOCTYPE x [<!ENTITY a "aaaa">]><xar><toc>&a;</toc></xar>'.encode("utf-16"),
         b" " * (MAX_TABLE_BYTES + 1) + b"<xar/>",
     ],
-    ids=["text", "entities", "bomb"],
+    ids=["text", "entities", "hidden entities", "bomb"],
 )
 def test_tables_that_could_do_harm_are_refused(text: bytes) -> None:
     with pytest.raises(MalformedRequest):

@@ -320,6 +320,8 @@ def test_the_number_of_values_is_limited() -> None:
         b'<!-- <plist> --><!DOCTYPE plist [<!ENTITY a "b">]>',
         b'<!DOCTYPE plist [<!ENTITY % a "b"> %a;]>',
         b'<!DOCTYPE plist [<!ENTITY a SYSTEM "file:///etc/passwd">]>',
+        b'<!DOCTYPE plist [<!ATTLIST key a CDATA "b">]>',
+        b"<!DOCTYPE plist [<!ELEMENT key ((a))>]>",
         b'<?xml version="1.0" encoding="ISO-8859-1"?>',
         b'<?xml version="1.0" encoding="unicode_escape"?>',
         b'<?xml version="1.0" encoding="nonsense"?>',
