@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from micromdm_py.errors import Conflict, MalformedField, NotFound, Unauthenticated
 from micromdm_py.protocol.ids import check_id
-from micromdm_py.service.access import Caller, Grant, parse_grant
+from micromdm_py.service.access import ADMINISTRATOR, Caller, Grant, parse_grant
 from micromdm_py.storage.base import Documents, Shelf
 
 __all__ = ["PREFIX", "Token", "Tokens"]
@@ -72,7 +72,8 @@ class Tokens:
 
         Raises: MalformedField; Conflict when there is one of that name, also a revoked one.
         """
-        check_id("name", name)
+        if check_id("name", name) == ADMINISTRATOR.name:
+            raise MalformedField("name", "is that of the API key in the audit log")
         if not permissions:
             raise MalformedField("permissions", "must not be empty")
         grants = tuple(map(parse_grant, permissions))

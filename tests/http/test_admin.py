@@ -62,12 +62,18 @@ def test_wrong_token_gets_nobody_in(bench: Bench, secret: str) -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [{"sec_fetch_site": "cross-site"}, {"origin": "https://evil.example.com"}, {"origin": "null"}],
+    [
+        {"sec_fetch_site": "cross-site"},
+        {"origin": "https://evil.example.com"},
+        {"origin": "null"},
+        {"origin": "http://["},
+    ],
 )
 def test_form_from_another_site_is_refused(bench: Bench, headers: dict[str, str]) -> None:
     assert login(bench, **headers).status == 403
     session = cookie(bench)
-    bench.ask("POST", "/admin/logout", key=None, cookie=session, **headers)
+    answer = bench.ask("POST", "/admin/logout", key=None, cookie=session, **headers)
+    assert (answer.status, "set-cookie" in answer.headers) == (303, False)
     assert look(bench, "/admin", session).status == 200
 
 
@@ -86,6 +92,28 @@ def test_session_ends_by_logout_by_time_and_with_its_token(bench: Bench) -> None
     bench.ask("DELETE", "/v1/tokens/ci")
     assert look(bench, "/admin", session).status == 303
     assert len(bench.store.documents("session")) == 1  # those that have ended were cleared away
+
+
+@pytest.mark.parametrize(
+    ("path", "opens", "needs", "shows"),
+    [
+        ("/admin", "mdm.apple.device.list", "mdm.event.get", "Newest events"),
+        ("/admin", "mdm.apple.device.list", "server.webhook.list", "Webhooks"),
+        ("/admin/events", "mdm.event.get", "server.webhook.list", "Delivery"),
+        ("/admin/devices/A", "mdm.apple.device.get", "mdm.apple.command.list", "Last change"),
+    ],
+)
+def test_a_page_leaves_out_what_the_token_does_not_allow(
+    bench: Bench, path: str, opens: str, needs: str, shows: str
+) -> None:
+    made = Device(bench.store, "A")
+    made.enrolls()
+    made.queue("c")
+    for name, permissions, shown in (("a", [opens], False), ("b", [opens, needs], True)):
+        body = json.dumps({"name": name, "permissions": permissions}).encode()
+        secret = bench.ask("POST", "/v1/tokens", body).json()["token"]
+        answer = look(bench, path, cookie(bench, secret))
+        assert (answer.status, shows in text(answer)) == (200, shown)
 
 
 def test_session_of_an_old_api_key_has_ended(bench: Bench) -> None:

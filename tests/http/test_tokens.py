@@ -93,6 +93,7 @@ def test_revoked_and_expired_tokens_are_refused_at_once(bench: Bench) -> None:
         ({"name": ""}, "name: must not be empty"),
         ({"name": 7}, "name: must be a string"),
         ({"name": "a\nb"}, "name: must not hold control characters"),
+        ({"name": "api-key"}, "name: is that of the API key"),
         ({"permissions": []}, "permissions: must not be empty"),
         ({"permissions": ["Not A Name"]}, "permission: "),
         ({"permissions": ["mdm.event.gett"]}, "permissions: there is no permission mdm.event.gett"),
