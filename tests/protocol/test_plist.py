@@ -179,6 +179,12 @@ def test_a_character_xml_cannot_carry_is_replaced() -> None:
     assert loads(dumps_compact({"a": "b\x01\ud800c\r\n"})) == {"a": "b��c\r\n"}
 
 
+def test_text_is_written_byte_for_byte_as_micromdm_writes_it() -> None:
+    written = dumps_compact({"'k'": '"a" & <b>\t\r\n\u2028\x7f\U0001f600'})
+    text = "&#34;a&#34; &amp; &lt;b&gt;&#x9;&#xD;\n\u2028\x7f\U0001f600"
+    assert f"<dict><key>&#39;k&#39;</key><string>{text}</string></dict>" in written.decode()
+
+
 @pytest.mark.parametrize("value", [1 << 64, -(1 << 63) - 1, None, object()])
 def test_what_no_property_list_can_hold_is_refused(value: Any) -> None:
     with pytest.raises(MalformedRequest):

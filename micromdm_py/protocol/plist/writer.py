@@ -94,6 +94,21 @@ def _scalar(value: Value) -> str:
 
 
 def _escape(text: str) -> str:
-    text = _UNENCODED.sub("\ufffd", text)
-    # a carriage return would come back as a line feed from any XML parser
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")
+    """Text as MicroMDM writes it; a tab or carriage return as such would not come back from every parser."""
+    return _NOT_AS_SUCH.sub(_reference, text)
+
+
+def _reference(found: re.Match[str]) -> str:
+    return _REFERENCES.get(found[0], "\ufffd")
+
+
+_REFERENCES = {
+    "&": "&amp;",
+    "<": "&lt;",
+    ">": "&gt;",
+    '"': "&#34;",
+    "'": "&#39;",
+    "\t": "&#x9;",
+    "\r": "&#xD;",
+}
+_NOT_AS_SUCH = re.compile("[^\n !#-%(-;=?-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
