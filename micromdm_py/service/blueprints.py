@@ -212,19 +212,18 @@ class Blueprints:
 
 
 def _account(blueprint: Blueprint, user: User) -> dict[str, Value]:
-    account: dict[str, Value] = {
-        "shortName": user.user_shortname,
-        "fullName": user.user_longname,
-        "hidden": user.hidden,
-    }
-    if user.password_hash:
-        account["passwordHash"] = user.password_hash
-    return {
-        "RequestType": "AccountConfiguration",
+    """AccountConfiguration as the API makes it: what is false or empty is left out."""
+    optional = {"fullName": user.user_longname, "hidden": user.hidden}
+    flags = {
         "SkipPrimarySetupAccountCreation": blueprint.skip_primary_setup_account_creation,
         "SetPrimarySetupAccountAsRegularUser": blueprint.set_primary_setup_account_as_regular_user,
-        "AutoSetupAdminAccounts": [account],
     }
+    account = {"shortName": user.user_shortname, "passwordHash": user.password_hash, **_set(optional)}
+    return {"RequestType": "AccountConfiguration", "AutoSetupAdminAccounts": [account], **_set(flags)}
+
+
+def _set(fields: dict[str, Value]) -> dict[str, Value]:
+    return {name: value for name, value in fields.items() if value}
 
 
 def blueprints_of(scan: Callable[[str], Iterable[tuple[str, bytes]]]) -> list[Blueprint]:

@@ -144,7 +144,7 @@ def _check_ids(name: str, values: tuple[str, ...]) -> None:
 def _shown(record: EnrollmentRecord, known: KnownDevice | None) -> Shown:
     return {
         "serial_number": record.serial_number,
-        "udid": record.udid,
+        "udid": record.udid or record.enrollment_id,  # a User Enrollment has no UDID
         "enrollment_status": record.enrolled,
         "last_seen": json_time(record.last_seen_at),
         "dep_profile_status": known.profile_status if known else record.dep_profile_status,

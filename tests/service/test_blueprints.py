@@ -229,6 +229,17 @@ def test_commands_are_those_of_the_api(bench: Bench, position: int, fields: dict
     assert loads(entry.payload) == loads(asked.payload)
 
 
+def test_what_is_false_or_empty_is_left_out_as_by_the_api(bench: Bench) -> None:
+    bench.users.apply(b'{"user": {"uuid": "u-2", "user_shortname": "two"}}')
+    bench.put({**EMPTY, "user_uuids": ["u-2"], "apply_at": ["Enroll"]})
+    (entry,) = bench.service.at_enrollment(awaiting=False)
+    account = {"shortName": "two", "passwordHash": b""}
+    assert loads(entry.payload)["Command"] == {
+        "RequestType": "AccountConfiguration",
+        "AutoSetupAdminAccounts": [account],
+    }
+
+
 def test_what_is_gone_is_left_out_and_logged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     bench.put({**FULL, "user_uuids": ["nobody", "u-1"]})
     bench.store.change_documents(lambda shelf: shelf.remove("profile", "com.example.a"))

@@ -7,6 +7,7 @@ import pytest
 
 from micromdm_py.errors import MalformedField, NotFound, Unenroll
 from micromdm_py.protocol.dep.documents import SyncState
+from micromdm_py.protocol.enrollment import EnrollmentKind, EnrollmentRef
 from micromdm_py.service.dep.roster import Roster
 from micromdm_py.service.devices import Devices
 from micromdm_py.storage.memory.store import MemoryStore
@@ -43,6 +44,13 @@ def test_an_item_has_five_keys(bench: Bench) -> None:
     (item,) = bench.list(filter_udid=["A"])
     assert item.pop("last_seen").endswith("Z")
     assert item == {"serial_number": "S-A", "udid": "A", "enrollment_status": True, "dep_profile_status": ""}
+
+
+def test_a_user_enrollment_is_listed_with_the_id_that_commands_take(bench: Bench) -> None:
+    ref = EnrollmentRef("ENR-1", EnrollmentKind.USER_ENROLLMENT, "ENR-1", sent_enrollment_id="ENR-1")
+    Device(bench.store, ref).enrolls()
+    (item,) = bench.list(filter_udid=["ENR-1"])
+    assert item["udid"] == "ENR-1"
 
 
 def test_no_devices_are_null() -> None:
