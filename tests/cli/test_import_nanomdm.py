@@ -56,3 +56,18 @@ def test_what_is_no_storage_is_refused(tmp_path: Path) -> None:
     assert (status, out.count("\n")) == (1, 1)
     assert "no filekv storage" in out
     assert "must supply -from" in micromdm("import-nanomdm").stderr
+
+
+def test_a_dump_of_its_database_fills_a_store_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    unpack(FOLDER / "nanomdm-dumps.tar.gz", tmp_path)
+    dump = tmp_path / "postgresql.sql"
+    data = dump.read_bytes()
+    (tmp_path / "cut.sql").write_bytes(data[: len(data) // 2])
+    status, out = imports(tmp_path / "cut.sql", tmp_path / "new")
+    assert (status, out.count("\n")) == (1, 1)
+    assert "cut.sql is cut off" in out
+    assert not (tmp_path / "new" / "micromdm.lmdb").exists()
+    status, out = imports(dump, tmp_path / "new")
+    assert status == 0, out
+    with existing_store(tmp_path / "new") as store:
+        assert len(store.devices(DeviceFilter())) == 7

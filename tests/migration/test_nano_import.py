@@ -10,7 +10,7 @@ import pytest
 from micromdm_py.errors import BadDatabase, IdentityMismatch
 from micromdm_py.migration.keys import authority
 from micromdm_py.migration.messages import OldServerConfig, decode
-from micromdm_py.migration.nano_files import NanoFiles
+from micromdm_py.migration.nano_files import NanoFiles, NanoFolder
 from micromdm_py.migration.nano_import import nano_content
 from micromdm_py.migration.report import Report
 from micromdm_py.protocol.enrollment import EnrollmentKind
@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 
 def moved(folder: Path, scep: MovedAuthority | None = None) -> tuple[MemoryStore, Report]:
     store, report = MemoryStore(), Report("")
-    store.load(nano_content(NanoFiles(folder), report, NOW, scep), at=NOW)
+    store.load(nano_content(NanoFolder(NanoFiles(folder), report), report, NOW, scep), at=NOW)
     return store, report
 
 
@@ -127,8 +127,8 @@ def test_what_cannot_be_read_is_lost_and_the_rest_goes_on(folder: Path) -> None:
     _, report = moved(folder)
     assert {name: [key for key, _ in one.lost] for name, one in report.buckets.items() if one.lost} == {
         "push_cert": [f"{TOPIC}.pem"],
-        "devices": [f"{BUSY}.auth", f"{QUIET}.cert"],
-        "cert_auth": [f"{QUIET}.cert_hash"],
+        "devices": [BUSY, f"{QUIET} certificate"],
+        "cert_auth": [QUIET],
         "queue": [f"{BUSY}:{USER} user-command"],
     }
 
