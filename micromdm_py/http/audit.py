@@ -87,7 +87,7 @@ class AuditResource:
         query={"limit": note(int, "100; at most 1000"), "cursor": str, "who": str},
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """List entries, newest first."""
+        """List who has changed what, newest first."""
         limit = query_number(req, "limit", 1, MAX_LIMIT, default=100)
         before = query_number(req, "cursor", 1, NEWEST_CURSOR, default=NEWEST_CURSOR)
         found = self._log.audit_entries(before=before, limit=limit, who=query_value(req, "who"))

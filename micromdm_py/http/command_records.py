@@ -47,12 +47,12 @@ class CommandResource:
 
     @describe(gives={"record": RECORD}, answers={404: "Enrollment or command is unknown."})
     def on_get(self, req: falcon.Request, resp: falcon.Response, udid: str, command: str) -> None:
-        """The record with timeline and bodies."""
+        """Show a command with its timeline, request and answer."""
         reply(resp, self._records.one(udid, command, secrets=may_read_secrets(req)))
 
     @describe(gives={}, answers={404: "Enrollment or command is unknown.", 409: "It is in a final state."})
     def on_delete(self, req: falcon.Request, resp: falcon.Response, udid: str, command: str) -> None:
-        """Withdraw it."""
+        """Withdraw a command."""
         reply(resp, self._records.cancel(udid, command))
 
     @nothing_here
@@ -76,7 +76,7 @@ class DeviceCommandsResource:
         answers={404: "The enrollment is unknown."},
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response, udid: str) -> None:
-        """Records of an enrollment, newest first."""
+        """List the commands of an enrollment, newest first."""
         limit = query_number(req, "limit", 1, MAX_LIMIT, default=DEFAULT_LIMIT)
         wanted = parse_filter(partial(query_value, req), limit)
         reply(resp, self._records.page(udid, wanted, secrets=may_read_secrets(req)))

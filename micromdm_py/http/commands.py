@@ -113,7 +113,7 @@ class BulkResource:
         answers={200: "Nothing was queued."},
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Queue the command: 201, or 200 when nothing was queued."""
+        """Queue a command for many devices."""
         body = read_body(req, self._max)
         key = req.get_header("Idempotency-Key") or ""
         queued, document = self._bulk(body, permit=permit(req), query=options(req), key=key)
@@ -174,6 +174,6 @@ class EnrollmentCommandsResource(_Queueing):
 
     @describe(gives={})
     def on_delete(self, req: falcon.Request, resp: falcon.Response, udid: str) -> None:
-        """Cancel what waits; a body, which some clients send, is read and ignored."""
+        """Cancel everything that waits."""
         read_body(req, self._max)
         reply(resp, self._commands.clear(udid))

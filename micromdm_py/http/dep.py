@@ -168,17 +168,17 @@ class DepRulesResource(_Resource):
 
     @describe(gives={"autoassigners": [RULE]}, query=NAME)
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Show the rule."""
+        """Show which profile devices get."""
         reply(resp, self._dep.rules.show(_name(req)))
 
     @describe(takes=RULE, gives={}, query=NAME)
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Set the rule."""
+        """Say which profile devices get."""
         reply(resp, self._dep.rules.store(_body(req), _name(req), tell=_tell(req)))
 
     @describe(takes={"filter": needed(str)}, gives={}, query=NAME)
     def on_delete(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Remove the rule."""
+        """Assign no profile automatically any more."""
         reply(resp, self._dep.rules.remove(_body(req), _name(req), tell=_tell(req)))
 
 

@@ -93,7 +93,7 @@ class DeviceSearchResource:
         },
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """A page of the devices that fit the query."""
+        """Search devices."""
         limit = query_number(req, "limit", 1, MAX_LIMIT, default=100)
         reply(resp, self._inventory.search(parse_search(partial(query_value, req), limit)))
 
@@ -109,7 +109,7 @@ class KnownDeviceResource:
 
     @describe(gives={"device": FACTS}, answers=UNKNOWN)
     def on_get(self, req: falcon.Request, resp: falcon.Response, udid: str) -> None:
-        """What is known of one enrollment."""
+        """Show what is known of one enrollment."""
         reply(resp, self._inventory.device(udid))
 
 
@@ -128,7 +128,7 @@ class InventoryResource:
         about="By request type. Passwords and keys are masked.",
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response, udid: str) -> None:
-        """The last answers that tell what a device is like."""
+        """Show the last answers that tell what a device is like."""
         reply(resp, self._inventory.answers(udid))
 
 
@@ -143,7 +143,7 @@ class WhyResource:
 
     @describe(gives={"udid": str, "summary": str, "advice": [str], "facts": {str: ANY}}, answers=UNKNOWN)
     def on_get(self, req: falcon.Request, resp: falcon.Response, udid: str) -> None:
-        """What is the matter with a device, and what to do."""
+        """Say what is the matter with a device, and what to do."""
         reply(resp, self._why(udid))
 
 

@@ -23,13 +23,13 @@ class EnrollResource:
 
     @describe(gives=Content(PROFILE_TYPE))
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Hand out a fresh profile."""
+        """Hand out the enrollment profile."""
         resp.data = self._enroll.profile()
         resp.content_type = PROFILE_TYPE
 
     @describe(takes=SIGNED, gives=Content(PROFILE_TYPE))
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Hand it out to a device in automated enrollment, which signs with its certificate from Apple."""
+        """Hand out the enrollment profile to a device in automated enrollment."""
         resp.data = self._signed.automated(read_body(req, MAX_BODY_BYTES))
         resp.content_type = PROFILE_TYPE
 
@@ -43,7 +43,7 @@ class OtaResource:
 
     @describe(gives=Content(PROFILE_TYPE))
     def on_any(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Hand out the payload, whatever the method."""
+        """Hand out the first step of over-the-air enrollment."""
         resp.data = self._enroll.ota()
         resp.content_type = PROFILE_TYPE
 

@@ -44,7 +44,7 @@ class EventsResource:
         },
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Events behind `after`, at most `limit`; with `wait` seconds for the next one."""
+        """Read events in the order they happened, or wait for the next one."""
         after = query_number(req, "after", 0, NEWEST_CURSOR, default=0)
         limit = query_number(req, "limit", 1, MAX_LIMIT, default=100)
         wait_s = query_number(req, "wait", 0, MAX_WAIT_S, default=0)
@@ -78,7 +78,7 @@ class WebhooksResource:
         }
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """How delivery to each receiver stands."""
+        """Show how delivery to each receiver stands."""
         reply(resp, self._webhooks.list())
 
 
@@ -131,7 +131,7 @@ class DeadLettersResource:
         gives={"dead_letters": [ANY]}, query={"limit": LIMIT}, answers={404: "The receiver is unknown."}
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response, id: str) -> None:
-        """Events that were given up, oldest first."""
+        """Show events that were given up, oldest first."""
         limit = query_number(req, "limit", 1, MAX_LIMIT, default=100)
         reply(resp, self._webhooks.dead_letters(id, limit))
 
@@ -147,7 +147,7 @@ class QuarantineResource:
 
     @describe(gives={"reports": [{"at": TIME, "fingerprint": str, "body": BASE64}]}, query={"limit": LIMIT})
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """List them, newest first."""
+        """List reports that could not be read, newest first."""
         found = self._quarantine.quarantined(query_number(req, "limit", 1, MAX_LIMIT, default=100))
         listed = [
             {"at": rfc3339(at), "fingerprint": fingerprint.hex(), "body": base64_text(body)}

@@ -44,7 +44,7 @@ class HomeResource:
 
     @describe(gives=HTML)
     def on_any(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Show the page, whatever the method."""
+        """Show the page that leads to the enrollment profile."""
         resp.data, resp.content_type = HOME, "text/html; charset=utf-8"
 
 
@@ -57,5 +57,5 @@ class VersionResource:
 
     @describe(gives=dict.fromkeys(SIX, str))
     def on_any(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Tell the version, whatever the method."""
+        """Tell the version."""
         reply(resp, self._document)

@@ -54,7 +54,7 @@ class TokensResource:
         answers={409: "The name is taken."},
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Make a token of `name`, `permissions` and `expires_days`; the answer alone holds the secret."""
+        """Make a token; its secret is in this answer alone."""
         name, permissions, lifetime = _read(read_body(req, MAX_BODY_BYTES))
         # Nobody gives away more than they have.
         caller_of(req).require_all(map(parse_grant, permissions))
@@ -74,7 +74,7 @@ class TokenResource:
 
     @describe(gives={}, answers={404: "There is none of this name."})
     def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
-        """Refuse a token from now on."""
+        """Revoke a token."""
         self._tokens.revoke(name)
         reply(resp, json_reply({}))
 

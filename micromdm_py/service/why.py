@@ -131,6 +131,18 @@ def _enrolment(s: Situation) -> list[Finding]:
     return [Finding(f"Last contact: {rfc3339(record.last_seen_at) if record.last_seen_at else 'never'}.")]
 
 
+def _no_certificate(topic: str) -> Finding:
+    if not topic:
+        return Finding(
+            "It has enrolled while there was no push certificate, and so has no topic.",
+            "Upload the push certificate (PUT /v1/config/certificate), then enrol the device again.",
+        )
+    return Finding(
+        f"There is no push certificate for its topic {topic}.",
+        "Upload the push certificate of that topic (PUT /v1/config/certificate).",
+    )
+
+
 def _pushing(s: Situation) -> list[Finding]:
     push = s.push
     if push is None:
@@ -138,12 +150,7 @@ def _pushing(s: Situation) -> list[Finding]:
             Finding("It has sent no push token, so it cannot be woken.", "Wait for its next TokenUpdate.")
         ]
     if s.expires_at is None:
-        return [
-            Finding(
-                f"There is no push certificate for its topic {push.topic}.",
-                "Upload the push certificate of that topic (PUT /v1/config/certificate).",
-            )
-        ]
+        return [_no_certificate(push.topic)]
     if s.expires_at <= s.now:
         return [
             Finding(

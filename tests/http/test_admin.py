@@ -152,6 +152,12 @@ def test_what_strangers_made_up_is_text(bench: Bench) -> None:
         assert answer.headers["cache-control"] == "no-store"
 
 
+def test_facts_have_readable_names(bench: Bench) -> None:
+    Device(bench.store, "A").enrolls(serial_number="S", os_version="15.1", imei="1", device_name="N")
+    shown = text(look(bench, "/admin/devices/A"))
+    assert "Serial number S" in shown and "OS version 15.1" in shown and "IMEI 1" in shown
+
+
 def test_devices_are_searched_and_paged(bench: Bench) -> None:
     for number in range(51):
         Device(bench.store, f"U{number:02}").enrolls(serial_number=f"S{number:02}")

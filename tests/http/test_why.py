@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from micromdm_py.storage.records import PushCertificate, PushOutcome
-from tests.builders import NOW, TOPIC, Device
+from tests.builders import NOW, TOPIC, Device, token_update
 from tests.fakes.push_pair import certificate
 from tests.http.bench import Bench
 
@@ -78,6 +78,13 @@ def test_not_enrolled(bench: Bench, phone: Device) -> None:
 def test_no_certificate_for_the_topic(bench: Bench, phone: Device) -> None:
     assert f"no push certificate for its topic {TOPIC}" in why(bench)[0]
     assert facts(bench)["topic_has_certificate"] is False
+
+
+def test_enrolled_without_a_topic(bench: Bench, phone: Device) -> None:
+    bench.store.token_update(
+        token_update(phone.ref, topic=""), phone.who, None, at=NOW + timedelta(minutes=1)
+    )
+    assert "has no topic" in why(bench)[0] and "then enrol the device again" in why(bench)[1]
 
 
 def test_certificate_that_has_expired_or_soon_will(bench: Bench, phone: Device) -> None:

@@ -22,6 +22,8 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+_SPELT = {"os": "OS", "imei": "IMEI", "meid": "MEID"}
+"""Words of facts that are no words."""
 
 
 def show_page(resp: falcon.Response, template: str, status: int = 200, **values: object) -> None:
@@ -50,7 +52,14 @@ def _environment() -> "jinja2.Environment":
     )
     made.filters["time"] = _time
     made.filters["ago"] = _ago
+    made.filters["label"] = _label
     return made
+
+
+def _label(name: str) -> str:
+    """The name of a fact as a heading: os_version is OS version."""
+    words = [_SPELT.get(word, word) for word in name.split("_")]
+    return words[0][:1].upper() + " ".join(words)[1:]
 
 
 def _time(at: datetime | None) -> str:
