@@ -334,6 +334,37 @@ def test_a_document_type_or_encoding_that_could_do_harm_is_refused(head: bytes) 
         loads(data)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<key>a</key><true/><key>a</key><false/>",
+        "<key>Command</key><dict><key>a</key><true/><key>a</key><false/></dict>",
+        "<key>a</key><true/><key>&#97;</key><false/>",
+        "<key>Command</key><dict/><key>Command</key><dict/>",
+    ],
+)
+def test_a_key_that_stands_twice_is_refused_where_that_matters(body: str) -> None:
+    data = f'<plist version="1.0"><dict>{body}</dict></plist>'.encode()
+    assert loads(data) == library(data)
+    assert parse_flat(data, "Command") is None
+    with pytest.raises(MalformedRequest, match="twice"):
+        loads(data, distinct=True)
+    deep = (
+        f'<plist version="1.0"><dict><key>a</key><array><dict>{body}</dict></array></dict></plist>'.encode()
+    )
+    assert loads(deep, distinct=True) == library(deep)
+
+
+def test_a_key_that_stands_twice_in_a_binary_document_is_refused_where_that_matters() -> None:
+    objects = [b"\xd2\x01\x01\x02\x03", b"\x51a", b"\x08", b"\x09"]
+    data = b"bplist00" + b"".join(objects)
+    offsets = bytes([8, 13, 15, 16])
+    data += offsets + struct.pack(">6xBBQQQ", 1, 1, 4, 0, 17)
+    assert loads(data) == {"a": True}
+    with pytest.raises(MalformedRequest, match="twice"):
+        loads(data, distinct=True)
+
+
 def test_an_external_document_type_is_not_fetched() -> None:
     data = (
         b'<!DOCTYPE plist SYSTEM "http://127.0.0.1:1/x.dtd"><plist><dict><key>a</key><true/></dict></plist>'

@@ -85,6 +85,13 @@ def test_a_raw_command_is_queued_byte_for_byte(bench: Bench) -> None:
     assert [one.payload for one in bench.store.waiting("UDID-1")] == [RAW]
 
 
+def test_a_raw_command_of_two_request_types_is_refused(bench: Bench) -> None:
+    other = b"<key>RequestType</key><string>EraseDevice</string><key>RequestType</key>"
+    with pytest.raises(MalformedField, match="twice"):
+        bench.service.queue_raw("UDID-1", RAW.replace(b"<key>RequestType</key>", other))
+    assert bench.waiting() == []
+
+
 def test_what_waits_is_listed_in_order(bench: Bench) -> None:
     bench.queue(command_uuid="first")
     bench.service.queue_raw("UDID-1", RAW)

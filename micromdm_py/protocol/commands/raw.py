@@ -27,7 +27,8 @@ def read_raw(body: bytes) -> RawCommand:
     """Check a raw command; only its uuid and request type are looked at.
 
     Args:
-        body: one property list, XML or binary; white space and comments may stand around it.
+        body: one property list, XML or binary; white space and comments may stand around it. No key of the
+            top or of `Command` may stand twice: the device could take another request type than we do.
     Raises: MalformedRequest for anything else, MalformedField when one of the two keys is missing or no
         string.
     """
@@ -35,7 +36,7 @@ def read_raw(body: bytes) -> RawCommand:
         raise MalformedField("body", "is empty")
     try:
         plain = parse_flat(body, "Command", trailing=False)
-        found = loads(body, trailing=False) if plain is None else plain
+        found = loads(body, trailing=False, distinct=True) if plain is None else plain
     except MalformedRequest as fault:
         raise MalformedField("body", str(fault)) from None
     uuid = _text(found, "CommandUUID", "CommandUUID")

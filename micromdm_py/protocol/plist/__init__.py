@@ -25,17 +25,22 @@ __all__ = [
 ]
 
 
-def loads(data: bytes, *, trailing: bool = True) -> dict[str, Value]:
+def loads(data: bytes, *, trailing: bool = True, distinct: bool = False) -> dict[str, Value]:
     """Read a property list whose top is a dictionary.
 
     Args:
         data: XML (declaration and document type may be missing, white space may come first) or binary.
         trailing: accept any bytes after the closing tag, as MicroMDM does for device messages; when false,
             only white space and comments may follow.
+        distinct: refuse a key that stands twice at the top, or in a dictionary of the top: one reader takes
+            the first of them, another the last. When false, the last counts.
     Returns: str, int, float, bool, bytes, naive datetime in UTC, list and dict; keys are strings.
     Raises: MalformedRequest, whatever is wrong.
     """
-    value = read_binary(data) if data.startswith(MAGIC) else read_xml(data.lstrip(_SPACE), trailing=trailing)
+    if data.startswith(MAGIC):
+        value = read_binary(data, distinct=distinct)
+    else:
+        value = read_xml(data.lstrip(_SPACE), trailing=trailing, distinct=distinct)
     if not isinstance(value, dict):
         raise MalformedRequest("the top of the property list is not a dictionary")
     return value

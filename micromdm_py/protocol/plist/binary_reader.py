@@ -9,7 +9,14 @@ import struct
 from datetime import datetime, timedelta
 
 from micromdm_py.errors import MalformedRequest
-from micromdm_py.protocol.plist.limits import HIGHEST_INTEGER, LOWEST_INTEGER, MAX_DEPTH, MAX_NODES, Value
+from micromdm_py.protocol.plist.limits import (
+    DISTINCT_LEVELS,
+    HIGHEST_INTEGER,
+    LOWEST_INTEGER,
+    MAX_DEPTH,
+    MAX_NODES,
+    Value,
+)
 
 __all__ = ["MAGIC", "read_binary"]
 
@@ -20,13 +27,13 @@ _EPOCH = datetime(2001, 1, 1)
 _SPARE_NODES = 1024  # for the rare writer that lets equal containers share one object
 
 
-def read_binary(data: bytes) -> Value:
-    """Read a document that begins with `MAGIC`.
+def read_binary(data: bytes, *, distinct: bool = False) -> Value:
+    """Read a document that begins with `MAGIC`; `distinct` as in `loads`.
 
     Raises: MalformedRequest.
     """
     try:
-        return _Reader(data).top()
+        return _Reader(data, distinct).top()
     except (ValueError, OverflowError, struct.error) as fault:
         raise MalformedRequest(f"not a property list: {fault}") from None
 
@@ -34,7 +41,8 @@ def read_binary(data: bytes) -> Value:
 class _Reader:
     """One document; faults are raised as ValueError."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, distinct: bool) -> None:
+        self._distinct = distinct
         if len(data) < len(MAGIC) + _TRAILER.size:
             raise ValueError("it is incomplete")
         self._data = data
@@ -82,6 +90,8 @@ class _Reader:
             name = self._object(key, depth + 1)
             if not isinstance(name, str):
                 raise ValueError("a key that is not a string")
+            if self._distinct and name in found and depth <= DISTINCT_LEVELS:
+                raise ValueError("a key that stands twice")
             found[name] = self._object(value, depth + 1)
         return found
 

@@ -1,7 +1,8 @@
 r"""A strict short cut for the plain XML documents that devices send with every connect.
 
 It reads only what it recognises at once: UTF-8, the usual head, no entities, comments, CDATA, data, dates or
-carriage returns. Whatever else stands in a document makes it step back, and the full reader has to look.
+carriage returns, and no key twice. Whatever else stands in a document makes it step back, and the full reader
+has to look.
 """
 
 import re
@@ -70,6 +71,8 @@ def _pairs(text: str, position: int, found: dict[str, Value], inner: str) -> int
     while (pair := match_pair(text, position)) is not None:
         name, string, flag, number, container = pair.groups()
         position = pair.end()
+        if name in found:
+            return -1
         if string is not None:
             found[name] = string
         elif container is not None:

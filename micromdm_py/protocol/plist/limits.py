@@ -2,13 +2,16 @@
 
 from typing import Any
 
-__all__ = ["HIGHEST_INTEGER", "LOWEST_INTEGER", "MAX_DEPTH", "MAX_NODES", "Value"]
+__all__ = ["DISTINCT_LEVELS", "HIGHEST_INTEGER", "LOWEST_INTEGER", "MAX_DEPTH", "MAX_NODES", "Value"]
 
 MAX_DEPTH = 64
 """Deepest nesting of arrays and dictionaries; a profile has about ten levels."""
 
 MAX_NODES = 1_000_000
 """Most values in one document; the list of a thousand apps has about 20 000."""
+
+DISTINCT_LEVELS = 2
+"""How deep keys are looked at that stand twice, where they are refused."""
 
 LOWEST_INTEGER, HIGHEST_INTEGER = -(1 << 63), (1 << 64) - 1
 """Integers are 64 bits, signed or unsigned."""

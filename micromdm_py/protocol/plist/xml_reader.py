@@ -11,7 +11,14 @@ from datetime import datetime
 from xml.parsers.expat import ExpatError, ParserCreate
 
 from micromdm_py.errors import MalformedRequest
-from micromdm_py.protocol.plist.limits import HIGHEST_INTEGER, LOWEST_INTEGER, MAX_DEPTH, MAX_NODES, Value
+from micromdm_py.protocol.plist.limits import (
+    DISTINCT_LEVELS,
+    HIGHEST_INTEGER,
+    LOWEST_INTEGER,
+    MAX_DEPTH,
+    MAX_NODES,
+    Value,
+)
 
 __all__ = ["read_xml"]
 
@@ -19,15 +26,16 @@ _ENCODINGS = {None, "utf-8", "us-ascii"}
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:T(\d\d)(?::(\d\d)(?::(\d\d))?)?)?Z", re.ASCII)
 
 
-def read_xml(data: bytes, *, trailing: bool) -> Value:
+def read_xml(data: bytes, *, trailing: bool, distinct: bool = False) -> Value:
     """Read a document with the root `<plist>`.
 
     Args:
         data: the document.
         trailing: accept whatever follows the root.
+        distinct: refuse a key that stands twice in a dictionary of the first levels.
     Raises: MalformedRequest.
     """
-    reader = _Reader()
+    reader = _Reader(distinct)
     parser = ParserCreate()
     parser.buffer_text = True
     parser.XmlDeclHandler = reader.declaration
@@ -48,9 +56,10 @@ def read_xml(data: bytes, *, trailing: bool) -> Value:
 class _Reader:
     """Takes the events of one document; faults are raised as ValueError or MalformedRequest."""
 
-    __slots__ = ("_inside", "_key", "_leaf", "_left", "_stack", "closed", "root", "text")
+    __slots__ = ("_distinct", "_inside", "_key", "_leaf", "_left", "_stack", "closed", "root", "text")
 
-    def __init__(self) -> None:
+    def __init__(self, distinct: bool) -> None:
+        self._distinct = distinct
         self.root: Value = None
         self.closed = False
         self.text: list[str] = []
@@ -130,6 +139,8 @@ class _Reader:
             top.append(value)
         elif self._key is None:
             raise ValueError("a value without key")
+        elif self._distinct and self._key in top and len(self._stack) <= DISTINCT_LEVELS:
+            raise ValueError("a key that stands twice")
         else:
             top[self._key] = value
             self._key = None
