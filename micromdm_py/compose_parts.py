@@ -24,11 +24,13 @@ from micromdm_py.http.permissions import KNOWN
 from micromdm_py.http.proxy import ProxyHeaders, TrustedProxies
 from micromdm_py.net.apns import ApnsSender
 from micromdm_py.net.ddm import HttpDeclarative
+from micromdm_py.net.enrolment_hook import HttpHook
 from micromdm_py.net.unlock import HttpUnlock
 from micromdm_py.net.wakeup import Waker
 from micromdm_py.protocol.certificates import Certificate, load_certificate
 from micromdm_py.protocol.password import SALT_BYTES, password_hash
 from micromdm_py.receivers import show_url
+from micromdm_py.service.account_enrolment import AccountEnrolment, AccountRule, AllowAll
 from micromdm_py.service.apps import Apps
 from micromdm_py.service.blueprints import Blueprints
 from micromdm_py.service.bulk import Bulk
@@ -41,6 +43,7 @@ from micromdm_py.service.declarative import Declarative
 from micromdm_py.service.dep.accounts import Accounts
 from micromdm_py.service.dep.roster import Roster
 from micromdm_py.service.enroll import Challenges, Enroll, ProfileRule
+from micromdm_py.service.enrolment_hook import Hook
 from micromdm_py.service.family import Family
 from micromdm_py.service.feed import Feed
 from micromdm_py.service.identity import AcceptanceRule, Identities
@@ -128,6 +131,7 @@ class Parts:
             client_certificates=ClientCertificates(config.client_cert_header, trusted),
             proxy_headers=ProxyHeaders(trusted, enabled=config.http_proxy_headers),
             files=self._files,
+            account_enrolment=self._account_enrolment,
             backup=lead.waiting(partial(store.backup, config.config_path)),
         )
 
@@ -190,6 +194,19 @@ class Parts:
     def _signed_enrolment(self) -> SignedEnrolment:
         authorities = device_authorities(self._config.device_ca_file)
         return SignedEnrolment(self._enroll, authorities, lambda: self._authority.certificate)
+
+    @cached_property
+    def _account_enrolment(self) -> AccountEnrolment | None:
+        config = self._config
+        server_url, url = config.server_url.rstrip("/"), config.account_enroll_hook_url
+        rule: AccountRule
+        if url:
+            rule = Hook(lead.waiting(HttpHook(url, config.webhook_hmac_key.encode())), slots=self._slots)
+        elif config.account_enroll_allow_all:
+            rule = AllowAll(server_url)
+        else:
+            return None
+        return AccountEnrolment(rule, self._signed_enrolment, self._enroll, server_url)
 
     # --- what administrators keep and ask ---
 

@@ -120,6 +120,11 @@ class Config:
         "", "file with the PEM authorities of device certificates; Apple's when empty"
     )
 
+    account_enroll_hook_url: str = setting(
+        "", "URL of the service that decides on account-driven enrollment", secret=True
+    )
+    account_enroll_allow_all: bool = setting(False, "let every user enrol the own device")
+
     # SCEP
     scep_client_validity: int = setting(
         365, "validity of issued certificates", unit="days", between=(0, _CENTURY_DAYS)

@@ -83,6 +83,7 @@ def _numbers(config: Config) -> None:
 def _urls(config: Config) -> None:
     for url, action in (
         (config.dm, "setting up declarative management"),
+        (config.account_enroll_hook_url, "setting up -account-enroll-hook-url"),
         (config.depsim, "setting up -depsim"),
         (config.dep_url, "setting up -dep-url"),
         (config.apns_url, "setting up -apns-url"),
@@ -103,6 +104,8 @@ def _words(config: Config) -> None:
         raise StartupError("-organization must be three or more letters, digits or dashes")
     if config.client_cert_header and not _HEADER_NAME.fullmatch(config.client_cert_header):
         raise StartupError("-client-cert-header must be the name of a header")
+    if config.account_enroll_hook_url and config.account_enroll_allow_all:
+        raise StartupError("-account-enroll-allow-all and -account-enroll-hook-url exclude each other")
     if not config.http_addr:
         raise StartupError("-http-addr must not be empty")
 

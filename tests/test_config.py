@@ -42,6 +42,8 @@ MICROMDM = [
     ("-validate-scep-issuer", "MICROMDM_VALIDATE_SCEP_ISSUER", False),
 ]
 OWN = {
+    "-account-enroll-allow-all": False,
+    "-account-enroll-hook-url": "",
     "-admin": True,
     "-allow-rebind": True,
     "-audit-retention-days": 365,
@@ -149,6 +151,10 @@ REFUSED: list[tuple[dict[str, object], str]] = [
     (
         {"tls": True},
         "no TLS certificate: supply -tls-cert and -tls-key, or -tls=false behind a proxy with one",
+    ),
+    (
+        {"account_enroll_allow_all": True, "account_enroll_hook_url": "https://hook.example.com"},
+        "-account-enroll-allow-all and -account-enroll-hook-url exclude each other",
     ),
     ({"tls": True, "tls_cert": "x"}, "-tls-cert needs -tls-key, the private key of the certificate"),
     ({"tls": True, "tls_key": "x"}, "-tls-key needs -tls-cert, the certificate of the key"),

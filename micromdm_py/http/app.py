@@ -7,6 +7,7 @@ from typing import Any
 
 import falcon
 
+from micromdm_py.http.account import add_account
 from micromdm_py.http.admin.pages import (
     CommandPage,
     DevicePage,
@@ -70,6 +71,7 @@ from micromdm_py.http.request import RequestLog
 from micromdm_py.http.routes import Routes
 from micromdm_py.http.scep import ScepResource
 from micromdm_py.http.tokens import TokenResource, TokensResource
+from micromdm_py.service.account_enrolment import AccountEnrolment
 from micromdm_py.service.apps import Apps
 from micromdm_py.service.blueprints import Blueprints
 from micromdm_py.service.ca import CertificateAuthority
@@ -106,6 +108,7 @@ class Services:
     Attributes:
         files: the file repository, None when there is none.
         backup: makes a copy of the store.
+        account_enrolment: None when nobody may enrol that way.
     """
 
     checkin: CheckInService
@@ -141,6 +144,7 @@ class Services:
     proxy_headers: ProxyHeaders
     backup: Callable[[], StoredFile]
     files: Files | None = None
+    account_enrolment: AccountEnrolment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +211,8 @@ def _device_routes(app: App, services: Services, rule: AppRule) -> None:
     app.add_route("/mdm/enroll", EnrollResource(services.enroll, services.signed_enrolment))
     app.add_route("/ota/enroll", OtaResource(services.enroll))
     app.add_route("/ota/phase23", PhasesResource(services.signed_enrolment))
+    if services.account_enrolment:
+        add_account(app, services.account_enrolment)
     app.add_route("/scep", ScepResource(services.authority))
     app.add_route("/version", VersionResource(rule.build))
     if services.files:

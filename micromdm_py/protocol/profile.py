@@ -7,6 +7,7 @@ users know.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from micromdm_py.protocol.account import AccountEnrollment
 from micromdm_py.protocol.plist import dumps_indented
 
 __all__ = [
@@ -35,12 +36,16 @@ class EnrollmentProfile:
         topic: push topic, "" while there is no push certificate.
         challenge: SCEP challenge, None to leave the key out.
         tls_certificate: bytes of the file given as `-tls-cert`, None when there is none.
+        mode: `EnrollmentMode` of account-driven enrollment, "" for any other.
+        account: Managed Apple Account that goes with it.
     """
 
     server_url: str
     topic: str
     challenge: str | None = field(repr=False)
     tls_certificate: bytes | None = field(default=None, repr=False)
+    mode: str = ""
+    account: str = ""
 
 
 def enrollment_profile(what: EnrollmentProfile, make_uuid: Callable[[], str]) -> bytes:
@@ -129,8 +134,12 @@ def _scep(
 
 
 def _mdm(what: EnrollmentProfile, identity: str, uuid: str) -> dict[str, object]:
+    account = {"AssignedManagedAppleID": what.account, "EnrollmentMode": what.mode} if what.mode else {}
+    # The rights of a User Enrollment are fixed; a device refuses a profile that names some.
+    rights = {} if what.mode == AccountEnrollment.BYOD.mode else {"AccessRights": ALL_RIGHTS}
     return {
-        "AccessRights": ALL_RIGHTS,
+        **rights,
+        **account,
         "CheckInURL": f"{what.server_url}/mdm/checkin",
         "CheckOutWhenRemoved": True,
         "IdentityCertificateUUID": identity,

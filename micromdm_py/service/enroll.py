@@ -3,11 +3,12 @@
 import base64
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
 from micromdm_py.errors import NotConfigured, NotFound
+from micromdm_py.protocol.account import AccountEnrollment
 from micromdm_py.protocol.profile import (
     ENROLLMENT,
     OTA,
@@ -80,9 +81,21 @@ class Enroll:
         stored = self._stored(ENROLLMENT)
         if stored is not None:
             return stored
-        challenge = self._challenge()
-        what = EnrollmentProfile(self._rule.server_url, self._topic(), challenge, self._rule.tls_certificate)
+        return enrollment_profile(self._what(), self._make_uuid)
+
+    def account_profile(self, kind: AccountEnrollment, account: str) -> bytes:
+        """The profile of account-driven enrollment; a stored one could not name the account.
+
+        Args:
+            kind: how the device enrols.
+            account: Managed Apple Account of the user.
+        """
+        what = replace(self._what(), mode=kind.mode, account=account)
         return enrollment_profile(what, self._make_uuid)
+
+    def _what(self) -> EnrollmentProfile:
+        rule = self._rule
+        return EnrollmentProfile(rule.server_url, self._topic(), self._challenge(), rule.tls_certificate)
 
     def ota(self) -> bytes:
         """The Profile Service payload, or the stored profile of that identifier."""

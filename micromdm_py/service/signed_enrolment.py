@@ -4,9 +4,9 @@ Source: Apple, "Authenticating through web views" and "Over-the-Air Profile Deli
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from micromdm_py.errors import MalformedRequest, SignatureInvalid
+from micromdm_py.errors import SignatureInvalid
 from micromdm_py.protocol.certificates import Certificate, issued_by
 from micromdm_py.protocol.plist import loads
 from micromdm_py.protocol.signature import SignedContent, verify_attached
@@ -43,11 +43,21 @@ class SignedEnrolment:
             body: CMS with the device's property list (`MachineInfo`) inside.
         Raises: SignatureInvalid, MalformedRequest.
         """
+        self.device(body, "automated enrollment")
+        return self._enroll.profile()
+
+    def device(self, body: bytes, what: str) -> Mapping[str, object]:
+        """What a device says of itself, signed with its certificate from the factory.
+
+        Args:
+            body: CMS with the property list inside.
+            what: what it asks for; for the log.
+        Raises: SignatureInvalid, MalformedRequest.
+        """
         signed = verify_attached(body)
         if not self._from_factory(signed.signer):
             raise SignatureInvalid("unauthorized enrollment client: not signed by Apple Device CA")
-        _tell("automated enrollment", signed)
-        return self._enroll.profile()
+        return _tell(what, signed)
 
     def over_the_air(self, body: bytes) -> bytes:
         """The answer to phases 2 and 3, which devices send to one URL.
@@ -72,10 +82,9 @@ class SignedEnrolment:
         return any(issued_by(signer, authority) for authority in self._device_authorities)
 
 
-def _tell(what: str, signed: SignedContent) -> None:
-    """Log who asks. Raises: MalformedRequest when the device says nothing that can be read."""
+def _tell(what: str, signed: SignedContent) -> Mapping[str, object]:
+    """Log who asks, and return it. Raises: MalformedRequest when it says nothing that can be read."""
     info = loads(signed.content)
-    if not isinstance(info, dict):
-        raise MalformedRequest("the signed content is not a dictionary")
     told = {key: info.get(key) for key in ("SERIAL", "PRODUCT", "VERSION")}
     logger.info("%s: %s", what, ", ".join(f"{key} {value!r}" for key, value in told.items() if value))
+    return info
