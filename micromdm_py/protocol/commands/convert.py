@@ -116,8 +116,8 @@ _SHOWN_UNSET: dict[str, dict[str, object]] = {
     "RotateFileVaultKey": {"filevault_unlock": {}},
 }
 """Fields that MicroMDM's reply names although the command goes without them."""
-_SETTING_SHOWN_UNSET: dict[str, object] = {"identifier": None, "configuration": None}
-"""The same for every item of Settings."""
+_SETTING_SHOWN_UNSET = ("identifier", "configuration")
+"""The same for every item of Settings: these are null."""
 
 OPTIONS = ("supersede", "group", "expires_at", "ttl", "from")
 """Fields that say how to queue a command; no command has keys of these names."""
@@ -240,7 +240,7 @@ def _setting(key: Key, given: Json, path: str, findings: Findings) -> tuple[Valu
     if not isinstance(item, str) or item not in variants:
         raise MalformedField(f"{path}.{name}", "must be the name of a setting")
     values, echo = _dictionary(given, variants[item], f"{path}.", findings)
-    return values, {**_SETTING_SHOWN_UNSET, **echo}
+    return values, echo | {name: None for name in _SETTING_SHOWN_UNSET if name not in echo}
 
 
 def _shown(value: Value) -> object:
