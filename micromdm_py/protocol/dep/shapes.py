@@ -121,7 +121,7 @@ def results_of(found: Mapping[str, Json]) -> dict[str, str]:
     """What became of each serial number: SUCCESS, NOT_ACCESSIBLE, FAILED or what Apple thinks of next."""
     listed = found.get("devices")
     items = listed.items() if isinstance(listed, dict) else ()
-    return {serial: str(result) for serial, result in items}
+    return {serial: result for serial, result in items if isinstance(result, str)}
 
 
 def profile(found: Mapping[str, Json]) -> dict[str, Json]:

@@ -95,6 +95,11 @@ def test_a_page_without_cursor_is_a_fault(found: dict[str, Any]) -> None:
         shapes.page_of(found)
 
 
+def test_a_result_that_is_no_text_is_left_out() -> None:
+    found = {"devices": {"A": "SUCCESS", "B": {"why": "?"}, "C": None}}
+    assert shapes.results_of(found) == {"A": "SUCCESS"}
+
+
 @pytest.mark.parametrize("junk", [None, 1, "x", [], [1], {"a": 1}])
 def test_junk_in_an_answer_does_no_harm(junk: Any) -> None:
     names = (
