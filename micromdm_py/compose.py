@@ -25,7 +25,7 @@ from micromdm_py.http.app import AppRule, create_app
 from micromdm_py.http.request import RequestLog
 from micromdm_py.logs import line_writer
 from micromdm_py.net.backup import fetch_backup
-from micromdm_py.net.nanomdm import send_checkins
+from micromdm_py.net.nanomdm import send_messages
 from micromdm_py.net.probe import probe
 from micromdm_py.net.tls_context import outgoing_context
 from micromdm_py.service.ca import create_authority
@@ -83,13 +83,13 @@ def fetch_database(url: str, api_key: str, ca_file: str, target: Path) -> None:
 
 
 def send_to_nanomdm(
-    url: str, api_key: str, ca_file: str, messages: Iterable[tuple[str, bytes]]
+    url: str, api_key: str, ca_file: str, messages: Iterable[tuple[str, bytes, str]]
 ) -> Iterator[tuple[str, int]]:
-    """Send named check-in messages to NanoMDM; gives names and statuses.
+    """Send messages to NanoMDM, each with its name, body and path; gives names and statuses.
 
     Raises: StartupError, UpstreamFailed.
     """
-    return send_checkins(url, api_key, messages, _outgoing(ca_file))
+    return send_messages(url, api_key, messages, _outgoing(ca_file))
 
 
 def look_at(url: str, ca_file: str) -> tuple[str, bytes]:

@@ -1,10 +1,13 @@
-"""Enrollments as the check-in messages that NanoMDM's migration endpoint takes.
+"""What NanoMDM's API takes: enrollments as check-in messages, and the commands that wait.
 
-Authenticate, TokenUpdate and SetBootstrapToken of each device, then what its users sent. Queues, history
-and certificate bindings are not part of it. Source: NanoMDM's operations guide, "Migration".
+Authenticate, TokenUpdate and SetBootstrapToken of each device, then what its users sent. History and
+bindings of certificates are not part of it. Source: NanoMDM's operations guide, "Migration" and "Enqueue".
 """
 
 from collections.abc import Iterable, Iterator
+from hashlib import sha256
+from typing import NamedTuple
+from urllib.parse import quote
 
 from micromdm_py.migration.report import Report
 from micromdm_py.protocol.checkin import DEVICE_FACTS
@@ -12,13 +15,20 @@ from micromdm_py.protocol.enrollment import EnrollmentKind
 from micromdm_py.protocol.lifecycle import OPEN_STATES
 from micromdm_py.protocol.plist import Value, dumps_indented
 from micromdm_py.storage.records import EnrollmentRecord
-from micromdm_py.storage.transfer import Moved, MovedEnrollment, MovedPush
+from micromdm_py.storage.transfer import Moved, MovedCommand, MovedEnrollment, MovedPush
 
-__all__ = ["Message", "checkins"]
+__all__ = ["Message", "checkins", "holders", "queued"]
+
+Holders = dict[bytes, dict[str, None]]
+"""Ids of enrollments, in their order, by what names a command."""
 
 
-Message = tuple[str, bytes]
-"""A name for people, and the property list."""
+class Message(NamedTuple):
+    """A name for people, the property list, and what comes behind the endpoint's address."""
+
+    name: str
+    body: bytes
+    path: str = ""
 
 
 def checkins(content: Iterable[Moved], report: Report) -> Iterator[Message]:
@@ -26,16 +36,14 @@ def checkins(content: Iterable[Moved], report: Report) -> Iterator[Message]:
 
     Args:
         content: of a store.
-        report: counts enrollments, and names those that have to enrol again or whose queue stays behind.
+        report: counts enrollments, and names those that have to enrol again.
     """
     users: list[tuple[EnrollmentRecord, MovedPush]] = []
-    waiting = 0
     for one in content:
         if not isinstance(one, MovedEnrollment):
             continue
         record, push, kind = one.record, one.push, one.record.kind
-        waiting += sum(command.state in OPEN_STATES for command in one.commands)
-        if kind is None or record.blocked or push is None or (record.listed and not record.enrolled):
+        if kind is None or push is None or not _moves(one):
             why = "is blocked" if record.blocked else "is not enrolled"
             report.warnings.append(f"{record.enrollment_id} {why}: left out")
             continue
@@ -46,8 +54,50 @@ def checkins(content: Iterable[Moved], report: Report) -> Iterator[Message]:
             yield from _device(record, push)
     for record, push in users:
         yield _message(record, "TokenUpdate", _push(push))
-    if waiting:
-        report.warnings.append(f"{waiting} commands wait in queues, which do not move")
+
+
+def holders(content: Iterable[Moved]) -> Holders:
+    """In which queues each waiting command is, of the enrollments that `checkins` sends."""
+    found: Holders = {}
+    for record, command in _waiting(content):
+        found.setdefault(_key(command), {})[record.enrollment_id] = None
+    return found
+
+
+def queued(content: Iterable[Moved], found: Holders) -> Iterator[Message]:
+    """The waiting commands, each queue in its order.
+
+    NanoMDM takes a CommandUUID once, for all enrollments that shall have it: it goes to all of them when the
+    first one's turn comes, and comes once in each queue.
+
+    Args:
+        content: of a store, once more.
+        found: its `holders`; is used up.
+    """
+    for _, command in _waiting(content):
+        ids = found.pop(_key(command), None)
+        if ids:
+            path = ",".join(quote(one, safe="") for one in ids) + "?nopush=1"
+            yield Message(
+                f"command {command.entry.command_uuid} of {', '.join(ids)}", command.entry.payload, path
+            )
+
+
+def _waiting(content: Iterable[Moved]) -> Iterator[tuple[EnrollmentRecord, MovedCommand]]:
+    for one in content:
+        if isinstance(one, MovedEnrollment) and _moves(one):
+            yield from ((one.record, command) for command in one.commands if command.state in OPEN_STATES)
+
+
+def _key(command: MovedCommand) -> bytes:
+    """Another command with the same CommandUUID is sent as well, for NanoMDM to refuse it."""
+    return sha256(command.entry.command_uuid.encode() + b"\0" + command.entry.payload).digest()
+
+
+def _moves(one: MovedEnrollment) -> bool:
+    record = one.record
+    known = record.kind is not None and one.push is not None
+    return known and not record.blocked and (record.enrolled or not record.listed)
 
 
 def _device(record: EnrollmentRecord, push: MovedPush) -> Iterator[Message]:
@@ -73,4 +123,4 @@ def _message(record: EnrollmentRecord, message_type: str, fields: dict[str, Valu
         ids["EnrollmentUserID" if account_driven else "UserID"] = record.user_id
         ids["UserShortName"], ids["UserLongName"] = record.user_short_name, record.user_long_name
     body = dumps_indented({"MessageType": message_type, **fields, **ids})
-    return f"{message_type} of {record.enrollment_id}", body
+    return Message(f"{message_type} of {record.enrollment_id}", body)

@@ -1,4 +1,4 @@
-"""The way to NanoMDM's migration endpoint."""
+"""The way to NanoMDM's API."""
 
 import ssl
 from collections.abc import Iterable, Iterator
@@ -7,27 +7,27 @@ import httpx
 
 from micromdm_py.errors import UpstreamFailed, in_words
 
-__all__ = ["send_checkins"]
+__all__ = ["send_messages"]
 
 TIMEOUT_S = 30.0
 
 
-def send_checkins(
-    url: str, api_key: str, messages: Iterable[tuple[str, bytes]], context: ssl.SSLContext
+def send_messages(
+    url: str, api_key: str, messages: Iterable[tuple[str, bytes, str]], context: ssl.SSLContext
 ) -> Iterator[tuple[str, int]]:
-    """Send check-in messages one after another, as their order counts; gives (name, status of the answer).
+    """Send messages one after another, as their order counts; gives (name, status of the answer).
 
     Args:
-        url: address of the endpoint, ``https://…/migration``.
+        url: address of the endpoint, ``https://…/migration`` or ``https://…/v1/enqueue/``.
         api_key: NanoMDM's API key.
-        messages: name and body of each.
+        messages: name of each, its body, and what comes behind `url`.
         context: says which certificates the server may have.
     Raises: UpstreamFailed when it does not answer, refuses the key, or has no such endpoint.
     """
     try:
         with httpx.Client(verify=context, timeout=TIMEOUT_S, auth=("nanomdm", api_key)) as client:
-            for name, body in messages:
-                status = client.put(url, content=body).status_code
+            for name, body, path in messages:
+                status = client.put(url + path, content=body).status_code
                 if status in _FINAL:
                     raise UpstreamFailed(f"{url} answered {status}: {_FINAL[status]}")
                 yield name, status
@@ -35,4 +35,7 @@ def send_checkins(
         raise UpstreamFailed(f"{url}: {in_words(fault)}") from fault
 
 
-_FINAL = {401: "the API key is not the server's", 404: "start NanoMDM with -migration"}
+_FINAL = {
+    401: "the API key is not the server's",
+    404: "there is no such endpoint; for /migration, start NanoMDM with -migration",
+}

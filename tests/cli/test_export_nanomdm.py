@@ -9,16 +9,17 @@ import pytest
 
 from micromdm_py.protocol.plist import loads
 from tests.cli.program import micromdm
-from tests.migration.samples import SAMPLE
+from tests.migration.samples import SAMPLE, delivery
 
 
 class NanoMdm:
-    """Takes check-in messages at /migration; refuses those of the ids in `refused`."""
+    """Takes check-ins at /migration and commands at /v1/enqueue; refuses those of the ids in `refused`."""
 
     def __init__(self) -> None:
         outer = self
         self.taken: list[tuple[str, str]] = []
         self.refused: set[str] = set()
+        self.queued: list[tuple[str, str]] = []
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -27,10 +28,13 @@ class NanoMdm:
                 body = loads(self.rfile.read(int(self.headers["Content-Length"])))
                 ids = [str(body[key]) for key in ("UDID", "EnrollmentID", "UserID") if key in body]
                 right = self.headers["Authorization"] == "Basic bmFub21kbTpzZWNyZXQ="  # nanomdm:secret
-                status = 401 if not right else 404 if self.path != "/migration" else 200
+                command = self.path.startswith("/v1/enqueue/")
+                status = 401 if not right else 404 if self.path != "/migration" and not command else 200
                 if status == 200 and not outer.refused.isdisjoint(ids):
                     status = 500
-                if status == 200:
+                if status == 200 and command:
+                    outer.queued.append((self.path, str(body["CommandUUID"])))
+                elif status == 200:
                     outer.taken.append((str(body["MessageType"]), ":".join(ids)))
                 self.send_response(status)
                 self.send_header("Content-Length", "0")
@@ -95,3 +99,17 @@ def test_what_stops_everything_is_said_once(store: Path, nanomdm: NanoMdm) -> No
     assert "-ca-file" in sends(store, nanomdm.url, "-ca-file", str(store / "nowhere.pem"))[1]
     assert "must supply" in sends(store, "ftp://nano.example.com")[1]
     assert nanomdm.taken == []
+
+
+def test_queues_go_along_if_asked_for(store: Path, nanomdm: NanoMdm) -> None:
+    status, out = sends(store, nanomdm.url)
+    assert "commands wait in queues, which do not move" in out
+    assert nanomdm.queued == []
+    url = nanomdm.url.replace("migration", "v1/enqueue")
+    status, out = sends(store, nanomdm.url, "-nano-enqueue-to", url)
+    assert status == 0, out
+    assert f"commands sent: {len(nanomdm.queued)}; 0 messages refused" in out
+    busy = "/v1/enqueue/DCCBBCAA-ADCC-49DA-9A76-B50ECE37EC16?nopush=1"
+    waiting = delivery()["DCCBBCAA-ADCC-49DA-9A76-B50ECE37EC16"]["delivered"]
+    assert [uuid for path, uuid in nanomdm.queued if path == busy] == [one["command_uuid"] for one in waiting]
+    assert "-nano-enqueue-to must begin" in sends(store, nanomdm.url, "-nano-enqueue-to", "nano")[1]

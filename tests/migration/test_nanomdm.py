@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from micromdm_py.migration.nanomdm import Message, checkins
+from micromdm_py.migration.nanomdm import Message, checkins, holders, queued
 from micromdm_py.migration.report import Report
 from micromdm_py.protocol.checkin import Authenticate, CheckIn, SetBootstrapToken, TokenUpdate, parse_checkin
 from micromdm_py.protocol.enrollment import EnrollmentKind
@@ -35,7 +35,7 @@ def sent(*content: Moved) -> tuple[list[Message], Report]:
 
 
 def parsed(*content: Moved) -> list[Any]:
-    return [parse_checkin(loads(body)) for _, body in sent(*content)[0]]
+    return [parse_checkin(loads(body)) for _, body, _ in sent(*content)[0]]
 
 
 def test_a_device_authenticates_updates_its_token_and_escrows_its_bootstrap_token() -> None:
@@ -82,13 +82,40 @@ def test_who_cannot_be_pushed_is_left_out_and_named() -> None:
         "blocked is blocked: left out",
         "no push is not enrolled: left out",
         "queue only is not enrolled: left out",
-        "1 commands wait in queues, which do not move",
     ]
+    assert holders([MovedEnrollment(replace(RECORD, blocked=True), PUSH, waiting)]) == {}
+
+
+def moved(name: str, *commands: MovedCommand) -> MovedEnrollment:
+    return MovedEnrollment(replace(RECORD, enrollment_id=name), PUSH, commands)
+
+
+def test_queues_keep_their_order_and_history_stays_behind() -> None:
+    done = MovedCommand(command("done"), CommandState.ACKNOWLEDGED, NOW)
+    first, shared, put_off = (
+        MovedCommand(command(name), state, NOW)
+        for name, state in (
+            ("first", CommandState.PENDING),
+            ("shared", CommandState.AWAITING),
+            ("put off", CommandState.TRIED),
+        )
+    )
+    other = MovedCommand(replace(command("shared"), payload=b"another one"), CommandState.PENDING, NOW)
+    content = [moved("UDID:U", done, first, shared, shared, put_off), moved("V", shared), moved("W", other)]
+    found = holders(content)
+    assert sum(map(len, found.values())) == 5
+    assert [(one.name, one.path) for one in queued(content, found)] == [
+        ("command first of UDID:U", "UDID%3AU?nopush=1"),
+        ("command shared of UDID:U, V", "UDID%3AU,V?nopush=1"),
+        ("command put off of UDID:U", "UDID%3AU?nopush=1"),
+        ("command shared of W", "W?nopush=1"),
+    ]
+    assert [one.body for one in queued(content, holders(content))][-1] == b"another one"
 
 
 def test_messages_have_names_without_secrets() -> None:
     messages, _ = sent(MovedEnrollment(RECORD, PUSH))
-    assert [name for name, _ in messages] == [
+    assert [one.name for one in messages] == [
         "Authenticate of UDID",
         "TokenUpdate of UDID",
         "SetBootstrapToken of UDID",
