@@ -58,7 +58,7 @@ class _Case:
     def __init__(self, ca_file: str) -> None:
         self._ca_file = ca_file
         self.faults = 0
-        self._runs = False
+        self._runs = self._answers = False
 
     def _fault(self, text: str) -> None:
         self.faults += 1
@@ -126,11 +126,15 @@ class _Case:
         self._fine(f"{url} answers with a certificate that is trusted here; version {version or 'unknown'}")
         if known and known.authority and hashlib.sha256(authority).hexdigest() != known.authority:
             self._fault(f"{url} has another SCEP authority: devices could not renew their certificates")
+        else:
+            self._answers = True
 
     def steps(self, source: str, target: Path, new: Summary | None) -> Iterator[str]:
         """What to do next, in order."""
         if new and new.enrollments:
-            if not new.seen:
+            if not new.seen and self._answers:
+                yield "wait for the devices: those that have commands waiting are woken"
+            elif not new.seen:
                 yield "start the new server with the flags of the old one, under the same URL"
             if new.awaited and new.seen:
                 yield "push to those that have not come: POST /push/ID, or wait until they are switched on"

@@ -203,7 +203,7 @@ class BoltFile:
         except BlockingIOError as fault:
             raise self._bad(
                 "is in use by a running server: stop that server, or import from its URL "
-                "(--from https://… --api-key …), which takes a copy from /boltbackup"
+                "(-from https://… -api-key …), which takes a copy from /boltbackup"
             ) from fault
         except OSError as fault:
             raise self._bad(f"cannot be locked: {_reason(fault)}") from fault

@@ -1,7 +1,9 @@
 """``micromdm doctor`` as a program, at each step of a move."""
 
 import fcntl
+import threading
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -77,3 +79,47 @@ def test_a_server_that_does_not_answer_is_a_fault(tmp_path: Path) -> None:
     status, lines = asks("-config-path", str(tmp_path), "-server-url", "https://127.0.0.1:1")
     assert status == 1
     assert lines[1].startswith("fault: https://127.0.0.1:1: ")
+
+
+class Answering(BaseHTTPRequestHandler):
+    """Answers as the new server does, with the SCEP authority of `authority`."""
+
+    authority = b""
+
+    def do_GET(self) -> None:  # the name is the base class's
+        body = b'{"version": "9"}' if self.path == "/version" else self.authority
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_server_that_answers_need_not_be_started(file: Path, tmp_path: Path, same: bool) -> None:
+    words = ["-from", str(file), "-config-path", str(tmp_path / "new")]
+    micromdm("import-micromdm", *words)
+    with existing_store(tmp_path / "new") as store:
+        kept = store.authority()
+    assert kept
+    server = HTTPServer(
+        ("127.0.0.1", 0), type("Known", (Answering,), {"authority": kept[0] if same else b"other"})
+    )
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        status, lines = asks(*words, "-server-url", f"http://127.0.0.1:{server.server_port}")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert lines[4].endswith("version 9")
+    if same:
+        assert (status, lines[5:]) == (
+            0,
+            ["1. wait for the devices: those that have commands waiting are woken"],
+        )
+    else:
+        assert (status, "another SCEP authority" in lines[5]) == (1, True)

@@ -72,8 +72,9 @@ def tls_server(nginx: Block) -> Block:
 
 def test_nginx_ends_tls_and_passes_everything_to_the_upstream(nginx: Block, tls_server: Block) -> None:
     assert values(tls_server, "ssl_certificate") and values(tls_server, "ssl_certificate_key")
-    [location] = inside(tls_server, "location")
-    [[target]] = values(location, "proxy_pass")
+    targets = [values(location, "proxy_pass") for location in inside(tls_server, "location")]
+    assert len(targets) == 2 and targets[0] == targets[1]
+    [[target]] = targets[0]
     names = [words[1] for words, _ in inside(nginx, "http")[0] if words[0] == "upstream"]
     assert [target] == [f"http://{name}" for name in names]
 
@@ -83,11 +84,18 @@ def test_nginx_takes_bodies_as_large_as_the_server_does(tls_server: Block) -> No
     assert size == f"{Config().max_body_bytes >> 20}m"
 
 
+def test_nginx_lets_packages_of_any_size_through(tls_server: Block) -> None:
+    [location] = [block for block in inside(tls_server, "location") if values(block, "client_max_body_size")]
+    assert values(location, "client_max_body_size") == [["0"]]
+    assert values(location, "proxy_request_buffering") == [["off"]]
+    # what a location sets itself would take the place of everything that the server sets
+    assert not any(values(block, "proxy_set_header") for block in inside(tls_server, "location"))
+
+
 def sent_by_nginx(tls_server: Block, variables: dict[str, str]) -> dict[str, str]:
     """The headers that reach the server; nginx leaves out those whose value is empty."""
-    [location] = inside(tls_server, "location")
     headers = {}
-    for name, value in values(location, "proxy_set_header"):
+    for name, value in values(tls_server, "proxy_set_header"):
         if text := variables[value[1:]] if value.startswith("$") else value:
             headers[name] = text
     return headers
@@ -125,10 +133,9 @@ def test_server_believes_what_nginx_says_about_client_and_certificate(
 
 
 def test_nginx_sets_every_header_that_the_server_believes(tls_server: Block) -> None:
-    [location] = inside(tls_server, "location")
     source = (EXAMPLES.parent / "micromdm_py/http/proxy.py").read_text()
     believed = {name.replace("_", "-").lower() for name in re.findall(r'"HTTP_([A-Z_]+)"', source)}
-    assert believed - {name.lower() for name, _ in values(location, "proxy_set_header")} == set()
+    assert believed - {name.lower() for name, _ in values(tls_server, "proxy_set_header")} == set()
 
 
 @pytest.fixture(scope="module")

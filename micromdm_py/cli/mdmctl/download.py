@@ -17,7 +17,7 @@ from micromdm_py.cli.go_flags import GoCommand, go_option
 from micromdm_py.cli.mdmctl.mdmcert import check_subject, make_request
 from micromdm_py.cli.mdmctl.output import read_input, write_output
 from micromdm_py.cli.mdmctl.signing import load_certificate_file, load_key, new_key, pem_key
-from micromdm_py.errors import MalformedRequest, StartupError
+from micromdm_py.errors import MalformedRequest, StartupError, in_words
 from micromdm_py.protocol.certificates import load_certificate
 from micromdm_py.protocol.enveloped import decrypt
 
@@ -86,7 +86,7 @@ def _send(url: str, document: dict[str, str]) -> None:
         answer = httpx.post(url, json=document, headers=headers, timeout=60).raise_for_status()
         told = answer.json()
     except (httpx.HTTPError, ValueError) as fault:
-        raise StartupError(f"{url}: {fault}") from fault
+        raise StartupError(f"{url}: {in_words(fault)}") from fault
     if told.get("result") != "success":
         raise StartupError(f"the service refused: {told.get('result')} ({told.get('reason')})")
 

@@ -15,7 +15,7 @@ from micromdm_py.cli.go_flags import GoCommand, go_option
 from micromdm_py.cli.mdmctl.api import connect
 from micromdm_py.cli.mdmctl.output import read_input, write_output
 from micromdm_py.cli.mdmctl.signing import load_certificate_file, load_key, load_pair, new_key, pem_key
-from micromdm_py.errors import StartupError
+from micromdm_py.errors import StartupError, in_words
 from micromdm_py.protocol.plist import dumps_indented
 
 __all__ = ["check_subject", "make_request", "mdmcert"]
@@ -118,7 +118,7 @@ def _fetch(url: str) -> x509.Certificate:
         answer = httpx.get(url, follow_redirects=True, timeout=30).raise_for_status()
         return x509.load_der_x509_certificate(answer.content)
     except (httpx.HTTPError, ValueError) as fault:
-        raise StartupError(f"{url}: {fault}") from fault
+        raise StartupError(f"{url}: {in_words(fault)}") from fault
 
 
 @mdmcert.command("push", cls=GoCommand)
