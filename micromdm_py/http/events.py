@@ -2,6 +2,7 @@
 
 import falcon
 
+from micromdm_py.http.command_records import may_read_secrets
 from micromdm_py.http.describe import ANY, BASE64, TIME, describe, note
 from micromdm_py.http.reply import query_number, reply
 from micromdm_py.http.request import stops
@@ -48,7 +49,8 @@ class EventsResource:
         after = query_number(req, "after", 0, NEWEST_CURSOR, default=0)
         limit = query_number(req, "limit", 1, MAX_LIMIT, default=100)
         wait_s = query_number(req, "wait", 0, MAX_WAIT_S, default=0)
-        reply(resp, self._feed.read(after, limit, wait_s, stop=stops(req)))
+        secrets = may_read_secrets(req)
+        reply(resp, self._feed.read(after, limit, wait_s, secrets=secrets, stop=stops(req)))
 
 
 class WebhooksResource:
@@ -133,7 +135,7 @@ class DeadLettersResource:
     def on_get(self, req: falcon.Request, resp: falcon.Response, id: str) -> None:
         """Show events that were given up, oldest first."""
         limit = query_number(req, "limit", 1, MAX_LIMIT, default=100)
-        reply(resp, self._webhooks.dead_letters(id, limit))
+        reply(resp, self._webhooks.dead_letters(id, limit, secrets=may_read_secrets(req)))
 
 
 class QuarantineResource:
@@ -149,8 +151,13 @@ class QuarantineResource:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """List reports that could not be read, newest first."""
         found = self._quarantine.quarantined(query_number(req, "limit", 1, MAX_LIMIT, default=100))
+        secrets = may_read_secrets(req)  # what nobody can read may hold one
         listed = [
-            {"at": rfc3339(at), "fingerprint": fingerprint.hex(), "body": base64_text(body)}
+            {
+                "at": rfc3339(at),
+                "fingerprint": fingerprint.hex(),
+                "body": base64_text(body if secrets else b""),
+            }
             for at, fingerprint, body in found
         ]
         reply(resp, json_reply({"reports": listed}))

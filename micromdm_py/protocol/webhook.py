@@ -4,20 +4,33 @@ Two spaces of indent, fixed key order, no final newline; ``<``, ``>`` and ``&`` 
 encoder does.
 """
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from micromdm_py.protocol.enrollment import EnrollmentRef
 from micromdm_py.protocol.jsonreply import base64_text, indented_json, json_time
+from micromdm_py.protocol.plain import holds_secrets
 from micromdm_py.protocol.report import Report
 
-__all__ = ["CONNECT_TOPIC", "TEST_TOPIC", "Event", "checkin_event", "connect_event", "server_event", "wants"]
+__all__ = [
+    "CONNECT_TOPIC",
+    "TEST_TOPIC",
+    "Event",
+    "checkin_event",
+    "connect_event",
+    "server_event",
+    "wants",
+    "without_secrets",
+]
 
 CONNECT_TOPIC = "mdm.Connect"
 TEST_TOPIC = "mdm.server.test"
 SERVER_PREFIX = "mdm.server."
 """Topics of events that MicroMDM does not know; only receivers that name them get them."""
+_RAW = b'"raw_payload": "'
+"""What comes before the raw payload, the last text of a document; a query may bring such a key before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +92,15 @@ def wants(topics: frozenset[str], event_topic: str) -> bool:
     if event_topic == TEST_TOPIC:
         return True
     return event_topic in topics if topics else not event_topic.startswith(SERVER_PREFIX)
+
+
+def without_secrets(body: bytes) -> bytes:
+    """The document of an event, its `raw_payload` empty if that holds passwords, keys or tokens."""
+    begin = body.rfind(_RAW) + len(_RAW)
+    end = body.find(b'"', begin)
+    if begin < len(_RAW) or not holds_secrets(base64.b64decode(body[begin:end])):
+        return body
+    return body[:begin] + body[end:]
 
 
 def _ids(ref: EnrollmentRef) -> dict[str, object]:

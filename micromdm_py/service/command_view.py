@@ -8,7 +8,7 @@ from functools import cache
 from micromdm_py.errors import MalformedRequest
 from micromdm_py.protocol.jsonreply import base64_text, rfc3339
 from micromdm_py.protocol.outcome import outcome_of
-from micromdm_py.protocol.plain import as_json
+from micromdm_py.protocol.plain import as_json, holds_secrets
 from micromdm_py.protocol.plist import loads
 from micromdm_py.service.inventory import ENVELOPE
 from micromdm_py.storage.records import CommandRecord, EnrollmentRecord
@@ -134,9 +134,9 @@ def snake_record(whole: Whole, *, secrets: bool, bodies: bool = False) -> dict[s
             }
             for step in record.timeline
         ]
-        if secrets or as_json(whole.command) == shown["command"]:
+        if secrets or not holds_secrets(whole.payload):
             shown["payload"] = base64_text(whole.payload)
-        if whole.report and (secrets or as_json(whole.data) == shown["data"]):
+        if whole.report and (secrets or not holds_secrets(whole.report)):
             shown["response"] = base64_text(whole.report)
     return shown
 

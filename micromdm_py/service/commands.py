@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from micromdm_py.errors import MalformedField, MalformedRequest
+from micromdm_py.errors import MalformedField
 from micromdm_py.logs import request_id
 from micromdm_py.protocol.commands import NewCommand, convert_json, read_raw
 from micromdm_py.protocol.ids import check_id
 from micromdm_py.protocol.jsonreply import base64_text, json_reply
-from micromdm_py.protocol.plain import as_json
-from micromdm_py.protocol.plist import loads
+from micromdm_py.protocol.plain import holds_secrets
 from micromdm_py.service.options import read_options
 from micromdm_py.storage.base import CommandQueue
 from micromdm_py.storage.records import NewEntry, Once
@@ -139,7 +138,7 @@ class Commands:
         Without `secrets` a payload with passwords, keys or tokens in it is "". Raises: Conflict.
         """
         found = self._queue.waiting(check_api_id("udid", api_id))
-        shown = [b"" if not secrets and _holds_secrets(one.payload) else one.payload for one in found]
+        shown = [b"" if not secrets and holds_secrets(one.payload) else one.payload for one in found]
         listed = [
             {"uuid": one.command_uuid, "payload": base64_text(payload)}
             for one, payload in zip(found, shown, strict=True)
@@ -173,14 +172,6 @@ def check_api_id(field: str, api_id: str) -> str:
     if colon:
         check_id(field, user)
     return api_id
-
-
-def _holds_secrets(payload: bytes) -> bool:
-    try:
-        command = loads(payload)
-    except MalformedRequest:
-        return True
-    return as_json(command, secrets=False) != as_json(command)
 
 
 def once_digest(kind: str, api_id: str, key: str) -> bytes | None:

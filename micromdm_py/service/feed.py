@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from micromdm_py.protocol.webhook import without_secrets
 from micromdm_py.storage.base import Outbox
 from micromdm_py.storage.records import StoredEvent
 
@@ -30,13 +31,16 @@ class Feed:
         """Read from `outbox`."""
         self._outbox, self._wait = outbox, wait
 
-    def read(self, after: int, limit: int, wait_s: float = 0, *, stop: Callable[[], bool] = bool) -> bytes:
+    def read(
+        self, after: int, limit: int, wait_s: float = 0, *, secrets: bool, stop: Callable[[], bool] = bool
+    ) -> bytes:
         """Events after a cursor, as a reply.
 
         Args:
             after: the cursor of the last reply, 0 for the oldest event that is kept.
             limit: how many events at most.
             wait_s: how many seconds to wait for one when there is none.
+            secrets: show raw payloads that hold passwords, keys or tokens; else they are empty.
             stop: ends the wait when it says so.
         Returns: `{"events": […], "next": cursor}`; without events the cursor stays.
         Raises: Busy.
@@ -47,6 +51,6 @@ class Feed:
                 lambda: self._outbox.events_after(after, limit), lambda found: bool(found) or stop(), wait_s
             )
         # The documents are put in as they are stored: reading and writing them again would cost the most.
-        bodies = b",\n".join(event.body for event in events)
+        bodies = b",\n".join(event.body if secrets else without_secrets(event.body) for event in events)
         cursor = events[-1].sequence if events else after
         return b'{"events": [' + bodies + b'], "next": "%d"}\n' % cursor

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from micromdm_py.errors import MalformedField, NotConfigured, NotFound
 from micromdm_py.protocol.jsonreply import json_reply, rfc3339
-from micromdm_py.protocol.webhook import TEST_TOPIC, server_event
+from micromdm_py.protocol.webhook import TEST_TOPIC, server_event, without_secrets
 from micromdm_py.storage.base import Outbox
 from micromdm_py.storage.records import HeldEvent, ReceiverState
 
@@ -57,10 +57,13 @@ class Webhooks:
         first = max(oldest, after + 1)
         return json_reply({"from": str(first), "events": max(0, newest - first + 1)})
 
-    def dead_letters(self, name: str, limit: int) -> bytes:
-        """Events that were given up for a receiver, oldest first, as a reply. Raises: NotFound."""
+    def dead_letters(self, name: str, limit: int, *, secrets: bool) -> bytes:
+        """Events that were given up for a receiver, oldest first, as a reply; `secrets` as in `Feed.read`.
+
+        Raises: NotFound.
+        """
         found = self._outbox.dead_letters(self._find(name).receiver, limit)
-        return json_reply({"dead_letters": [_letter(one) for one in found]})
+        return json_reply({"dead_letters": [_letter(one, secrets=secrets) for one in found]})
 
     def _find(self, name: str) -> ReceiverState:
         for state in self._outbox.receivers():
@@ -91,8 +94,9 @@ def _id(state: ReceiverState) -> str:
     return hashlib.sha256(state.receiver.encode()).hexdigest()[:16]
 
 
-def _letter(held: HeldEvent) -> dict[str, object]:
+def _letter(held: HeldEvent, *, secrets: bool) -> dict[str, object]:
     event = held.event
+    body = event.body if secrets else without_secrets(event.body)
     return {
         "cursor": str(event.sequence),
         "enrollment_id": event.enrollment_id,
@@ -100,5 +104,5 @@ def _letter(held: HeldEvent) -> dict[str, object]:
         "created_at": rfc3339(event.created_at),
         "tries": held.tries,
         "error": held.error,
-        "event": event.body.decode("utf-8", "replace"),
+        "event": body.decode("utf-8", "replace"),
     }

@@ -1,12 +1,16 @@
 """The event feed and what is shown of webhook receivers."""
 
+import base64
 import json
+import plistlib
+from typing import Any
 
 import pytest
 
+from micromdm_py.protocol.webhook import checkin_event, connect_event
 from micromdm_py.storage.records import HeldEvent, StoredEvent
-from tests.builders import NOW, check_out, device, event, identity
-from tests.http.bench import Bench
+from tests.builders import NOW, check_out, device, event, identity, report
+from tests.http.bench import Bench, basic
 
 URL = "https://user:secret@r.example.com/hook?token=secret"
 
@@ -20,6 +24,11 @@ def happen(bench: Bench, *names: str) -> None:
     for name in names:
         about = event(json.dumps({"name": name}), "mdm.CheckOut")
         bench.store.check_out(check_out(device(name)), identity(name), about, at=NOW)
+
+
+def token(bench: Bench, name: str, *permissions: str) -> str:
+    body = json.dumps({"name": name, "permissions": permissions}).encode()
+    return "Bearer " + str(bench.ask("POST", "/v1/tokens", body).json()["token"])
 
 
 def read(bench: Bench, query: str = "") -> tuple[list[str], str]:
@@ -124,3 +133,50 @@ def test_quarantine_is_shown(bench: Bench) -> None:
         bench.store.undecodable(b"f" * 32, b"\xff", None, at=NOW)
     (shown,) = bench.ask("GET", "/v1/quarantine").json()["reports"]
     assert (shown["fingerprint"], shown["body"]) == ("66" * 32, "/w==")
+
+
+def payloads(bench: Bench, key: str, place: str) -> list[dict[str, Any]]:
+    """The raw payloads that a caller sees, read."""
+    found = bench.ask("GET", place, key=key).json()
+    listed = found.get("events") or [json.loads(one["event"]) for one in found["dead_letters"]]
+    inside = [one.get("checkin_event") or one["acknowledge_event"] for one in listed]
+    return [
+        plistlib.loads(base64.b64decode(one["raw_payload"])) if one["raw_payload"] else {} for one in inside
+    ]
+
+
+def test_payloads_with_secrets_are_for_those_who_may_read_them(bench: Bench) -> None:
+    who = device("U")
+    sent: list[dict[str, Any]] = [
+        {"MessageType": "TokenUpdate", "UnlockToken": b"s", "Token": b"t"},
+        {"MessageType": "SetBootstrapToken", "BootstrapToken": b"s"},
+        {"MessageType": "CheckOut", "UDID": "U"},
+        {"Status": "Acknowledged", "CommandUUID": "c", "UnlockToken": b"s"},
+        {"Status": "Acknowledged", "CommandUUID": "c", "QueryResponses": {"OSVersion": "18.1"}},
+    ]
+    letters = []
+    for number, message in enumerate(sent, 1):
+        raw = plistlib.dumps(message)
+        words = {"raw_payload": '"raw_payload": "x"'}
+        if topic := message.get("MessageType"):
+            made = checkin_event(f"mdm.{topic}", who, words, raw, event_id="e", at=NOW)
+        else:
+            about = report(who, message["Status"], message["CommandUUID"], raw)
+            made = connect_event(about, words, event_id="e", at=NOW)
+        bench.store.append_event(made, at=NOW)
+        letters.append(HeldEvent(StoredEvent(number, "U", made.event_topic, NOW, made.body), 10, NOW, ""))
+    bench.store.receiver(URL)
+    bench.store.settle(URL, at=NOW, dead=letters)
+    name = bench.ask("GET", "/v1/webhooks").json()["webhooks"][0]["id"]
+    reader = token(bench, "reader", "mdm.event.get")
+    trusted = token(bench, "trusted", "mdm.event.get", "mdm.apple.command.secrets")
+    for place in ("/v1/events", f"/v1/webhooks/{name}/dead-letters"):
+        assert payloads(bench, trusted, place) == payloads(bench, basic(), place) == sent
+        assert payloads(bench, reader, place) == [{}, {}, sent[2], {}, sent[4]]
+
+
+def test_what_nobody_can_read_may_be_a_secret(bench: Bench) -> None:
+    for _ in range(3):
+        bench.store.undecodable(b"f" * 32, b"\xff", None, at=NOW)
+    answer = bench.ask("GET", "/v1/quarantine", key=token(bench, "reader", "mdm.event.get"))
+    assert [one["body"] for one in answer.json()["reports"]] == [""]
