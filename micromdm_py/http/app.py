@@ -25,7 +25,7 @@ from micromdm_py.http.challenge import ChallengeResource
 from micromdm_py.http.client_certificate import ClientCertificates
 from micromdm_py.http.command_records import CommandResource, DeviceCommandsResource
 from micromdm_py.http.commands import BulkResource, CommandsResource, EnrollmentCommandsResource, QueueMany
-from micromdm_py.http.config_certificate import PushCertificateResource
+from micromdm_py.http.config_certificate import PushCertificateResource, PushCertificatesResource
 from micromdm_py.http.debug import DebugLog
 from micromdm_py.http.dep import (
     Dep,
@@ -251,6 +251,7 @@ def _admin_routes(app: App, services: Services, rule: AppRule) -> None:
     app.add_route("/v1/push/{udid:segment}", PushResource(services.push))
     app.add_route("/push/{udid:segment}", LegacyPushResource(services.push))
     app.add_route("/v1/config/certificate", PushCertificateResource(services.push_certificates))
+    app.add_route("/v1/config/certificates", PushCertificatesResource(services.push_certificates))
     _dep_routes(app, services.dep)
     app.add_route("/v1/tokens", TokensResource(services.tokens))
     app.add_route("/v1/tokens/{name:segment}", TokenResource(services.tokens))

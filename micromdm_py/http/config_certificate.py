@@ -1,13 +1,13 @@
-"""/v1/config/certificate: the push certificate."""
+"""/v1/config/certificate: the push certificate; /v1/config/certificates: those of all topics."""
 
 import falcon
 
 from micromdm_py.http.body import read_body
-from micromdm_py.http.describe import BASE64, describe, needed, note
+from micromdm_py.http.describe import BASE64, TIME, describe, needed, note
 from micromdm_py.http.reply import flag, reply
 from micromdm_py.service.push_certificate import PushCertificates
 
-__all__ = ["PushCertificateResource"]
+__all__ = ["PushCertificateResource", "PushCertificatesResource"]
 
 MAX_BODY_BYTES = 1 << 20
 
@@ -38,3 +38,31 @@ class PushCertificateResource:
     def on_put(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Store a certificate with its key."""
         reply(resp, self._certificates.store(read_body(req, MAX_BODY_BYTES), force=flag(req, "force")))
+
+
+class PushCertificatesResource:
+    """GET /v1/config/certificates."""
+
+    needs_api_key = True
+
+    def __init__(self, certificates: PushCertificates) -> None:
+        """Work with `certificates`."""
+        self._certificates = certificates
+
+    @describe(
+        gives={
+            "certificates": [
+                {
+                    "topic": str,
+                    "current": note(bool, "new devices enrol with it"),
+                    "not_before": TIME,
+                    "not_after": TIME,
+                    "stored_at": TIME,
+                    "enrolled": note(int, "devices that are enrolled with it"),
+                }
+            ]
+        }
+    )
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Show which certificates there are, until when, and for how many devices."""
+        reply(resp, self._certificates.all())

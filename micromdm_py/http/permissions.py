@@ -41,6 +41,7 @@ PERMISSIONS: Mapping[str, Mapping[str, str]] = {
     "/v1/push/{udid:segment}": {"POST": PUSH},
     "/push/{udid:segment}": {"GET": PUSH},
     "/v1/config/certificate": {"GET": "server.config.get", "PUT": "server.config.set"},
+    "/v1/config/certificates": {"GET": "server.config.get"},
     "/v1/dep-tokens": {
         "GET": "server.dep.token.show",  # with the secrets, so this is no mere reading
         "PUT": "server.dep.token.set",

@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from micromdm_py.errors import Conflict, MalformedField, NotConfigured, NotFound
 from micromdm_py.protocol.ids import check_id
 from micromdm_py.protocol.jsonbody import Json, data, read_object
-from micromdm_py.protocol.jsonreply import base64_text, json_reply
+from micromdm_py.protocol.jsonreply import base64_text, json_reply, rfc3339
 from micromdm_py.storage.base import Enrollments, PushBook
 from micromdm_py.storage.records import PushCertificate
 
@@ -51,6 +51,24 @@ class PushCertificates:
             raise NotFound(f"not found: {fault}") from None
         certificate = x509.load_pem_x509_certificate(found.certificate)
         return json_reply({"cert": base64_text(certificate.public_bytes(serialization.Encoding.DER))})
+
+    def all(self) -> bytes:
+        """All certificates, one for each topic, with dates and the number of devices enrolled with it."""
+        enrolled, current = self._enrollments.enrolled_topics(), self._current()
+        found = []
+        for one in self._book.push_certificates():
+            certificate = x509.load_pem_x509_certificate(one.certificate)
+            found.append(
+                {
+                    "topic": one.topic,
+                    "current": one.topic == current,
+                    "not_before": rfc3339(certificate.not_valid_before_utc),
+                    "not_after": rfc3339(certificate.not_valid_after_utc),
+                    "stored_at": rfc3339(one.stored_at),
+                    "enrolled": enrolled.get(one.topic, 0),
+                }
+            )
+        return json_reply({"certificates": found})
 
     def store(self, body: bytes, *, force: bool) -> bytes:
         """Check a certificate with its key and make it the current one.

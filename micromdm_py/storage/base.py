@@ -217,6 +217,10 @@ class PushBook(Protocol):
         """The certificate of a topic, or the one stored last. Raises: NotConfigured."""
         ...
 
+    def push_certificates(self) -> list[PushCertificate]:
+        """The certificates of all topics, sorted by topic."""
+        ...
+
 
 class Depot(Protocol):
     """The certificate authority's memory: its key, issued certificates, challenges."""

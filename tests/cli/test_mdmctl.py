@@ -243,6 +243,14 @@ def test_push_certificate_is_uploaded(run: Run, tmp_path: Path) -> None:
     assert "does not belong" in run("mdmcert", "upload", *flags, code=1).output
     assert "must provide -cert" in run("mdmcert", "upload", code=1).output
     assert "not a certificate" in run("mdmcert", "upload", "-cert", str(key), code=1).output
+    good = tmp_path / "good.key"
+    good.write_bytes(pem_key(push_pair.rsa_key(), "secret"))
+    run("mdmcert", "upload", "-cert", str(cert), "-private-key", str(good), "-password", "secret")
+    (one,) = json.loads(run("get", "certificates", "-o", "json").output)
+    assert one["current"] is True
+    header, row = (line.split() for line in run("get", "certificates").output.splitlines())
+    assert header == ["Topic", "Ends", "Enrolled", "Current"]
+    assert row == [one["topic"], one["not_after"][:10], str(one["enrolled"]), "yes"]
 
 
 # --- more than MicroMDM's ---

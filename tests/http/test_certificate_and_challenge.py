@@ -5,6 +5,7 @@ import base64
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from micromdm_py.protocol.jsonreply import rfc3339
 from tests.builders import Device
 from tests.fakes.push_pair import certificate, upload
 from tests.http.bench import Bench
@@ -46,6 +47,18 @@ def test_another_topic_needs_force(bench: Bench) -> None:
     assert answer.status == 409
     assert "1 with com.apple.mgmt" in answer.error
     assert bench.ask("PUT", PATH + "?force=true", upload(certificate(OTHER))).status == 200
+
+
+def test_certificates_of_all_topics_are_listed_with_their_devices(bench: Bench) -> None:
+    assert bench.ask("GET", PATH + "s").json() == {"certificates": []}
+    bench.ask("PUT", PATH, upload())
+    Device(bench.store).enrolls()
+    bench.ask("PUT", PATH + "?force=true", upload(certificate(OTHER)))
+    old, new = bench.ask("GET", PATH + "s").json()["certificates"]
+    assert (old["current"], old["enrolled"], new["topic"]) == (False, 1, OTHER)
+    assert (new["current"], new["enrolled"]) == (True, 0)
+    assert old["not_after"] == rfc3339(certificate().not_valid_after_utc)
+    assert not {"cert", "key"} & old.keys()
 
 
 def test_a_challenge_is_good_once(bench: Bench) -> None:

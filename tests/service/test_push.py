@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -156,6 +157,21 @@ def test_a_new_certificate_is_used_at_once(store: Store) -> None:
         bench.ask("B")
         await bench.run()
         assert [certificate for _, certificate in bench.apns.sent] == [b"certificate", b"another certificate"]
+
+    play(store, story)
+
+
+def test_each_device_is_pushed_with_the_certificate_of_its_topic(store: Store) -> None:
+    other = "com.apple.mgmt.External.other"
+    store.store_push_certificate(replace(CERTIFICATE, topic=other, certificate=b"the other one"))
+    store.store_push_certificate(CERTIFICATE)
+
+    async def story(bench: Bench) -> None:
+        for name, topic in (("A", other), ("B", CERTIFICATE.topic)):
+            enroll(store, name, topic=topic)
+            queue(store, name, "uuid", bench.clock())
+            await bench.run()
+        assert [used for _, used in bench.apns.sent] == [b"the other one", CERTIFICATE.certificate]
 
     play(store, story)
 

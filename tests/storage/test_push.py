@@ -298,6 +298,7 @@ def test_every_command_of_a_long_queue_gets_its_sent_at(store: Store) -> None:
 
 
 def test_push_certificates_are_kept_by_topic(store: Store) -> None:
+    assert store.push_certificates() == []
     with pytest.raises(NotConfigured):
         store.push_certificate()
     first = PushCertificate("T1", b"certificate 1", b"key 1\n", NOW)
@@ -308,6 +309,7 @@ def test_push_certificates_are_kept_by_topic(store: Store) -> None:
     store.store_push_certificate(second)
     assert store.push_certificate() == second
     assert store.push_certificate("T1") == first
+    assert store.push_certificates() == [first, second]
     store.store_push_certificate(newer)
     assert store.push_certificate() == store.push_certificate("T1") == newer
     with pytest.raises(NotConfigured):

@@ -117,6 +117,20 @@ def apps(name: str, f: str, o: str) -> int:
     return 0
 
 
+@get.command("certificates", cls=GoCommand)
+@output_option
+def certificates(o: str) -> int:
+    """Show the push certificates: topics, dates, enrolled devices."""
+    with connect() as api:
+        found = api.call("GET", "/v1/config/certificates")["certificates"]
+    rows = [
+        (one["topic"], one["not_after"][:10], one["enrolled"], "yes" if one["current"] else "no")
+        for one in found
+    ]
+    show(o, found, ("Topic", "Ends", "Enrolled", "Current"), rows)
+    return 0
+
+
 @get.command("dep-tokens", cls=GoCommand)
 @go_option("v", False, "show consumer keys whole")
 @go_option("export-public-key", f"{FILES}/DEPPublicKey", "file for the public key that Apple's page wants")

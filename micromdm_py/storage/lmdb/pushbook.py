@@ -278,6 +278,17 @@ class PushPart(Part):
             name = topic.encode() or txn.get(b"push_topic", db=self._t.meta) or b""
             return self._push_certificate(txn, name)
 
+    def push_certificates(self) -> list[PushCertificate]:
+        """See `storage.base.PushBook`."""
+        found = []
+        with self._env.read() as txn:
+            cursor = txn.cursor(self._t.push_certificate)
+            more = cursor.first()
+            while more:
+                found.append(self._push_certificate(txn, cursor.key()))
+                more = cursor.next()
+        return found
+
     def _push_certificate(self, txn: Txn, name: bytes) -> PushCertificate:
         row = txn.get(name, db=self._t.push_certificate) if name else None
         if row is None:

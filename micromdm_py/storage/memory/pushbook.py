@@ -106,6 +106,11 @@ class PushPart(Part):
                 raise NotConfigured("no push certificate is stored")
             return found
 
+    def push_certificates(self) -> list[PushCertificate]:
+        """See `storage.base.PushBook`."""
+        with self._s.lock:
+            return [one for _, one in sorted(self._s.push_certificates.items())]
+
 
 def _seen_since(channel: Channel, push: Push) -> bool:
     """Whether the device has been here since the last push."""
