@@ -1,5 +1,6 @@
 """One request through the application: environ in, response out."""
 
+import contextlib
 import io
 import logging
 import sys
@@ -41,9 +42,14 @@ class Exchange:
     whoever waits for long should look at it).
     """
 
-    def __init__(self, app: WsgiApp, stopping: threading.Event, *, multiprocess: bool) -> None:
-        """Take the application and what its environs have in common."""
-        self._app = app
+    def __init__(
+        self, app: WsgiApp, stopping: threading.Event, bodies: threading.Semaphore, *, multiprocess: bool
+    ) -> None:
+        """Take the application and what its environs have in common.
+
+        `bodies`: how many bodies, of those that have not arrived with the head, may be read at once.
+        """
+        self._app, self._bodies = app, bodies
         self._stopping = stopping
         self._common: Environ = {
             "wsgi.version": (1, 0),
@@ -69,7 +75,8 @@ class Exchange:
         environ = self._environ(connection, head)
         environ["wsgi.input"] = body
         try:
-            self._run(environ, response, body, connection)
+            with contextlib.closing(body):
+                self._run(environ, response, body, connection)
         except Closed:
             raise
         except Exception:
@@ -117,7 +124,7 @@ class Exchange:
                 connection.write(_CONTINUE)
                 connection.flush()
 
-        return RequestBody(body, ask if head.expects_continue else None, connection.be_patient)
+        return RequestBody(body, self._bodies, ask if head.expects_continue else None, connection.be_patient)
 
     def _environ(self, connection: Connection, head: Head) -> Environ:
         environ = self._common.copy()

@@ -1,12 +1,14 @@
 """``wsgi.input`` of a body that has not arrived in whole."""
 
 from collections.abc import Callable
+from threading import Semaphore
 from typing import TypeVar
 
 from gunicorn.http.body import Body, LengthReader
 from gunicorn.http.errors import ParseException
 
 from micromdm_py import lead
+from micromdm_py.errors import Busy
 
 __all__ = ["RequestBody"]
 
@@ -17,20 +19,26 @@ class RequestBody:
     """Reads a body from the connection, waiting for the client within its deadline.
 
     Every read raises OSError when the body is wrongly framed; it returns less than asked for when
-    the client has closed or was cut.
+    the client has closed or was cut. The first one raises Busy when too many bodies are being read.
     """
 
     def __init__(
-        self, body: Body, ask: Callable[[], None] | None = None, be_patient: Callable[[], None] = lambda: None
+        self,
+        body: Body,
+        slots: Semaphore,
+        ask: Callable[[], None] | None = None,
+        be_patient: Callable[[], None] = lambda: None,
     ) -> None:
         """Take gunicorn's reader.
 
         Args:
             body: reads and decodes.
+            slots: one is held from the first read to `close`, since a read costs a thread for as long.
             ask: called before the first read: tells a client that waits for it to send the body.
             be_patient: for applications to call: from now on only silence ends the body, not its pace.
         """
-        self._body, self._ask, self.be_patient = body, ask, be_patient
+        self._body, self._slots, self._ask, self.be_patient = body, slots, ask, be_patient
+        self._reading = False
 
     @property
     def spent(self) -> bool:
@@ -39,6 +47,12 @@ class RequestBody:
             return False
         reader = self._body.reader
         return not (reader.length if isinstance(reader, LengthReader) else reader.parser)
+
+    def close(self) -> None:
+        """Read no more."""
+        if self._reading:
+            self._reading = False
+            self._slots.release()
 
     def read(self, size: int | None = None) -> bytes:
         """Read ``size`` bytes, or everything."""
@@ -65,6 +79,10 @@ class RequestBody:
         raise StopIteration
 
     def _call(self, read: Callable[[int | None], T], size: int | None) -> T:
+        if not self._reading:
+            if not self._slots.acquire(blocking=False):
+                raise Busy("too many large bodies at once")
+            self._reading = True
         if self._ask:
             ask, self._ask = self._ask, None
             ask()

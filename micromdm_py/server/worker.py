@@ -87,8 +87,9 @@ class WebWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             close()
 
     def _doors(self, settings: WorkerSettings, stopping: threading.Event) -> list[Door]:
-        exchange = Exchange(self.wsgi, stopping, multiprocess=settings.workers > 1)
-        redirect = Exchange(redirect_app, stopping, multiprocess=True)
+        bodies = threading.Semaphore(max(1, settings.threads // 4))  # other threads stay for small requests
+        exchange = Exchange(self.wsgi, stopping, bodies, multiprocess=settings.workers > 1)
+        redirect = Exchange(redirect_app, stopping, bodies, multiprocess=True)
         count = len(self.sockets) - settings.redirects
         tls = settings.tls.context if settings.tls else None
         doors = [Door(listener.sock, exchange, tls) for listener in self.sockets[:count]]

@@ -8,9 +8,10 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from micromdm_py import lead
-from micromdm_py.errors import MdmError, StartupError
+from micromdm_py.errors import Busy, MdmError, StartupError
 from micromdm_py.logs import LogfmtFormatter
 from micromdm_py.server import run
 from micromdm_py.server.exchange import Environ
@@ -67,9 +68,19 @@ class StandInApp:
         elif path == "/environ":
             body = json.dumps({k: v for k, v in environ.items() if isinstance(v, str)}).encode()
         else:
-            if path == "/patient":
-                environ["wsgi.input"].be_patient()  # type: ignore[attr-defined]
-            body = environ["wsgi.input"].read()  # type: ignore[attr-defined]
+            return self._echo(environ, start_response)
+        start_response("200 OK", [("X-Method", str(environ["REQUEST_METHOD"]))])
+        return [body]
+
+    def _echo(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        source: Any = environ["wsgi.input"]
+        if environ["PATH_INFO"] == "/patient":
+            source.be_patient()
+        try:
+            body = source.read()
+        except Busy:
+            start_response("503 Service Unavailable", [])
+            return [b"busy"]
         start_response("200 OK", [("X-Method", str(environ["REQUEST_METHOD"]))])
         return [body]
 

@@ -259,6 +259,19 @@ def test_slow_bodies_hold_no_thread(tmp_path: Path) -> None:
             assert client.answer().body == b"abcdefghij"
 
 
+def test_large_bodies_that_stall_leave_threads_for_others(tmp_path: Path) -> None:
+    with running(tmp_path / "store", threads=8) as server:
+        stalled = [server.connect() for _ in range(20)]
+        for client in stalled:
+            client.send(b"PUT /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\na")
+        assert {client.answer().status for client in stalled[2:]} == {503}
+        assert server.ask("PUT", "/echo", b"quick").body == b"quick"
+        for client in stalled[:2]:
+            client.send(b"b" * 99_999)
+            assert len(client.answer().body) == 100_000
+        assert len(server.ask("PUT", "/echo", b"c" * 100_000).body) == 100_000
+
+
 def test_waiting_requests_do_not_hold_up_others(server: Server) -> None:
     waiting = [server.connect() for _ in range(40)]
     for client in waiting:
