@@ -222,7 +222,8 @@ def test_requests_are_made_with_protected_keys(
     monkeypatch.chdir(tmp_path)
     subject = ["-email", "Admin@example.com", "-country", "de", "-password", "secret"]
     for command, name in (("vendor", "Vendor"), ("push", "Push")):
-        run("mdmcert", command, *subject)
+        told = run("mdmcert", command, *subject).output
+        assert told.startswith("wrote ") and f"{name}CertificateRequest.csr" in told
         (key,) = (tmp_path / "mdm-certificates").glob(f"{name}*.key")
         assert key.stat().st_mode & 0o777 == 0o600 and b"ENCRYPTED" in key.read_bytes()
         (csr,) = (tmp_path / "mdm-certificates").glob(f"{name}*.csr")

@@ -164,16 +164,16 @@ def dep_tokens(**given: str) -> int:
 
 
 @apply.command("dep-autoassigner", cls=GoCommand)
-@go_option("filter", "*", "which devices; only * for now")
+@go_option("filter", "*", "which devices: * for all")
 @go_option("uuid", "", "UUID of the profile (required)")
 def dep_autoassigner(filter: str, uuid: str) -> int:
-    """Say which profile new devices get."""
+    """Say which profile devices get."""
     if not filter or not uuid:
         raise StartupError("bad input: must provide both -filter and -uuid")
     with connect() as api:
         assign(api, filter, uuid)
     click.echo(f"saved auto-assign filter '{filter}' to DEP profile UUID '{uuid}'")
-    click.echo("newly added DEP devices will be auto-assigned to the above profile UUID")
+    click.echo("every device that has another profile is given this one")
     return 0
 
 

@@ -47,7 +47,7 @@ TEMPLATE: dict[str, object] = {
 @go_option("template", False, "print an example of a profile")
 @go_option("anchor", "", "file with PEM certificates for the anchor_certs of the example")
 @go_option("use-server-cert", False, "put the certificate of the server into them, too")
-@go_option("filter", "", "assign the profile to new devices: * for all")
+@go_option("filter", "", "assign the profile to devices: * for all")
 def dep_profiles(f: str, template: bool, anchor: str, use_server_cert: bool, filter: str) -> int:
     """Define a profile of automated enrollment."""
     if template:

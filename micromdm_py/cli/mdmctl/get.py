@@ -215,7 +215,7 @@ def dep_profiles(uuid: str, f: str, o: str) -> int:
 @get.command("dep-autoassigners", cls=GoCommand)
 @output_option
 def dep_autoassigners(o: str) -> int:
-    """Show which profile new devices get."""
+    """Show which profile devices get."""
     with connect() as api:
         found = api.call("GET", "/v1/dep/autoassigners")["autoassigners"] or []
     rows = [(one["filter"], one["profile_uuid"]) for one in found]

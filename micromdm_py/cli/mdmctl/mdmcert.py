@@ -68,6 +68,7 @@ def _create(subject: tuple[str, str, str], password: str, key_path: str, request
     key = new_key()
     write_output(key_path, pem_key(key, password), secret=True)
     write_output(request_path, make_request(key, email, country, cn).public_bytes(Encoding.PEM))
+    click.echo(f"wrote {key_path} and {request_path}", err=True)
 
 
 @mdmcert.command("vendor", cls=GoCommand)
@@ -108,7 +109,9 @@ def vendor(
         "PushCertCertificateChain": "".join(one.public_bytes(Encoding.PEM).decode() for one in chain),
         "PushCertSignature": base64.b64encode(signature).decode(),
     }
-    write_output(f"{FOLDER}/PushCertificateRequest.plist", base64.b64encode(dumps_indented(document)))
+    path = f"{FOLDER}/PushCertificateRequest.plist"
+    write_output(path, base64.b64encode(dumps_indented(document)))
+    click.echo(f"wrote {path}: upload it at https://identity.apple.com", err=True)
     return 0
 
 

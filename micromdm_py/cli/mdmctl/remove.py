@@ -75,7 +75,7 @@ def block(udid: str) -> int:
 @remove.command("dep-autoassigner", cls=GoCommand)
 @go_option("filter", "*", "filter of the rule")
 def dep_autoassigner(filter: str) -> int:
-    """Remove the rule that assigns a profile to new devices."""
+    """Remove the rule that assigns a profile to devices."""
     with connect() as api:
         api.call("DELETE", "/v1/dep/autoassigners", {"filter": filter})
     click.echo(f"removed DEP profile associated with filter '{filter}'")
