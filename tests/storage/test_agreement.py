@@ -1,23 +1,29 @@
 """Records, queue and indexes agree after any death, and after every transition."""
 
+import contextlib
 import itertools
 import random
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from micromdm_py.errors import MdmError
+from micromdm_py.errors import MdmError, NotFound
 from micromdm_py.protocol.lifecycle import CommandState
+from micromdm_py.storage.base import Store
 from micromdm_py.storage.history import CommandFilter
 from micromdm_py.storage.lmdb.store import LmdbStore
 from micromdm_py.storage.lmdb.tables import QUEUE
+from micromdm_py.storage.memory.store import MemoryStore
 from tests.builders import Device
 from tests.storage.agreement import check_agreement
 from tests.storage.backends import open_lmdb
 from tests.storage.changer import change
+from tests.storage.mortal import DEATHS as TRANSITIONS
+from tests.storage.mortal import lead, move
 
 ROOT = Path(__file__).parents[2]
 DEATHS = 6
@@ -40,10 +46,42 @@ def test_record_and_queue_agree_after_a_death_at_any_moment(tmp_path: Path) -> N
     assert held > 10
 
 
+def seen(store: Store) -> object:
+    """What a store tells of every command: record, bodies and place in the queue."""
+    told = []
+    for udid in ("UDID-1", "UDID-2"):
+        with contextlib.suppress(NotFound):
+            records = store.commands(udid, CommandFilter()).records
+            bodies = store.command_bodies([one.command_id for one in records])
+            named = [replace(one, command_id="") for one in records]  # each store counts in its own way
+            told.append((named, bodies, store.waiting(udid)))
+    return told
+
+
+def test_a_death_before_a_commit_leaves_all_as_it_was_and_after_it_all_as_it_became(tmp_path: Path) -> None:
+    """For every state of a command and everything that may move it, against the store in memory."""
+    words = [sys.executable, "-m", "tests.storage.mortal", str(tmp_path)]
+    subprocess.run(words, cwd=ROOT, check=True)
+    reached: set[CommandState] = set()
+    for death in TRANSITIONS:
+        twin = MemoryStore()
+        phone = lead(twin, death.source)
+        before = seen(twin)
+        move(phone, death.cause)
+        after = seen(twin)
+        if before != after:
+            reached |= {one.state for one in twin.commands(phone.id, CommandFilter()).records}
+        store = open_lmdb(tmp_path / death.folder)
+        assert seen(store) == (after if death.committed else before), death
+        check_agreement(store)
+        store.close()
+    assert reached == set(CommandState)
+
+
 def test_record_and_queue_agree_after_every_transition(lmdb: LmdbStore) -> None:
     draw = random.Random(3)
     phones = [Device(lmdb, f"UDID-{number}").enrolls() for number in range(3)]
-    seen: set[CommandState] = set()
+    reached: set[CommandState] = set()
     for number in itertools.count():
         try:
             change(lmdb, draw.choice(phones), draw)
@@ -53,8 +91,8 @@ def test_record_and_queue_agree_after_every_transition(lmdb: LmdbStore) -> None:
             check_agreement(lmdb)
             for phone in phones:
                 known = lmdb.commands(phone.id, CommandFilter()).records
-                seen |= {one.state for one in known}
-        if number > 300 and seen == set(CommandState):
+                reached |= {one.state for one in known}
+        if number > 300 and reached == set(CommandState):
             return
 
 
