@@ -4,14 +4,15 @@ Falcon's ``bounded_stream`` reads a chunked body as empty, and command-line clie
 every body chunked; ``wsgi.input`` of our server ends where the body ends, in either framing.
 """
 
+import threading
 from collections.abc import Iterator
 from typing import Protocol, cast
 
 import falcon
 
-from micromdm_py.errors import MalformedRequest, TooLarge
+from micromdm_py.errors import Busy, MalformedRequest, TooLarge
 
-__all__ = ["read_body", "stream_body"]
+__all__ = ["Room", "read_body", "stream_body"]
 
 _PIECE_BYTES = 1 << 16
 
@@ -21,18 +22,54 @@ class _Input(Protocol):
         """Return at most ``size`` bytes, none at the end."""
 
 
-def read_body(req: falcon.Request, max_bytes: int) -> bytes:
+class Room:
+    """What bodies take of the memory while they arrive, all together: anybody can send them, and slowly."""
+
+    def __init__(self, size: int, *, free: int) -> None:
+        """Give room to `size` bytes, beside the first `free` bytes of each body."""
+        self.free = free
+        self._size, self._taken, self._lock = size, 0, threading.Lock()
+
+    def take(self, size: int, most: int) -> None:
+        """Take room for a piece of a body that may grow to `most` bytes. Raises: Busy when there is none."""
+        with self._lock:
+            if self._taken + size > max(self._size, most):
+                raise Busy("too many large bodies at once")
+            self._taken += size
+
+    def give_back(self, size: int) -> None:
+        """Give back what was taken."""
+        with self._lock:
+            self._taken -= size
+
+
+_room = Room(256 << 20, free=1 << 20)
+
+
+def read_body(req: falcon.Request, max_bytes: int, room: Room = _room) -> bytes:
     """Read a whole request body.
 
     Args:
         req: the request; its body has not been read.
         max_bytes: most bytes that are taken; no more than one piece beyond it is ever read.
+        room: where a large body finds room.
     Returns: the body, empty if there is none.
     Raises: TooLarge, before anything is read if the length is announced; MalformedRequest when the
-        body ends early or its chunks are broken.
+        body ends early or its chunks are broken; Busy.
     """
-    pieces = list(stream_body(req, max_bytes))
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    pieces: list[bytes] = []
+    received = taken = 0
+    try:
+        for piece in stream_body(req, max_bytes):
+            pieces.append(piece)
+            received += len(piece)
+            if received > room.free:
+                room.take(len(piece), max_bytes)
+                taken += len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    finally:
+        if taken:
+            room.give_back(taken)
 
 
 def stream_body(req: falcon.Request, max_bytes: int | None = None) -> Iterator[bytes]:

@@ -1,7 +1,7 @@
 """The reader of request bodies."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import falcon
 import falcon.testing
@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from micromdm_py.errors import MalformedRequest, TooLarge
-from micromdm_py.http.body import read_body, stream_body
+from micromdm_py.errors import Busy, MalformedRequest, TooLarge
+from micromdm_py.http.body import Room, read_body, stream_body
 
 
 class Input:
@@ -19,9 +19,11 @@ class Input:
     def __init__(self, pieces: Iterable[bytes], error: OSError | None = None) -> None:
         self._pieces, self._error = list(pieces), error
         self.given = 0
+        self.at_end: Callable[[], object] = lambda: None
 
     def read(self, size: int) -> bytes:
         if not self._pieces:
+            self.at_end()
             if self._error:
                 raise self._error
             return b""
@@ -98,6 +100,25 @@ def test_a_body_that_breaks_off_is_malformed() -> None:
 def test_a_length_that_is_no_number_is_malformed(length: str) -> None:
     with pytest.raises(MalformedRequest):
         read_body(request(Input([b"abc"]), length=length), 1000)
+
+
+def test_large_bodies_share_a_room() -> None:
+    room = Room(100, free=10)
+
+    def read(pieces: int, inside: Callable[[], object] = lambda: None, limit: int = 60) -> bytes:
+        source = Input([b"x" * 10] * pieces)
+        source.at_end = inside
+        return read_body(request(source, chunked=True), limit, room)
+
+    def another() -> None:
+        assert len(read(1)) == 10, "small bodies need no room"
+        assert len(read(6)) == 60
+        with pytest.raises(Busy):
+            read(7, limit=70)
+        assert len(read(6)) == 60, "what was refused gives back what it had taken"
+
+    assert len(read(6, another)) == 60
+    assert len(read(30, limit=300)) == 300, "one body fits, however large they may be"
 
 
 def test_a_stream_has_no_limit_and_comes_in_pieces() -> None:
