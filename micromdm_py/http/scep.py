@@ -55,7 +55,7 @@ class ScepResource:
 
     def _serve(self, operation: bytes, message: Callable[[], bytes], resp: falcon.Response) -> None:
         if operation == b"GetCACaps":
-            resp.data, resp.content_type = CAPABILITIES, "text/plain; charset=utf-8"
+            resp.data, resp.content_type = CAPABILITIES, "text/plain"
         elif operation == b"GetCACert":
             resp.data, resp.content_type = self._authority.certificate.der, "application/x-x509-ca-cert"
         elif operation == b"PKIOperation":

@@ -156,6 +156,12 @@ def test_the_profile_service_answers_any_method(bench: Bench, method: str) -> No
     assert (answer.status, answer.headers["content-type"]) == (200, "application/x-apple-aspen-config")
 
 
+def test_scep_clients_find_the_type_they_compare_with(bench: Bench) -> None:
+    for method in ("GET", "POST"):
+        answer = bench.ask(method, "/scep?operation=GetCACaps", key=None)
+        assert (answer.status, answer.headers["content-type"]) == (200, "text/plain")
+
+
 @pytest.mark.parametrize("method", ANY_METHOD)
 def test_version_and_home_answer_any_method(bench: Bench, method: str) -> None:
     version, home = (bench.ask(method, path, key=None) for path in ("/version", "/"))
