@@ -103,6 +103,7 @@ def test_the_page_shows_every_operation_and_needs_nothing_from_elsewhere(bench: 
     assert all(f"<code>{name}</code>" in page for name in request_types())
     shown = set(re.findall(r'"method \w+">(\w+)</span> <code>([^<]*)</code>', page))
     assert shown == {(method, path) for path, method in described(bench)}
+    assert "multipart/form-data\n\npkg_name: …\n" in page
     assert not re.search(r"<(script|img|link|iframe)|url\(|@import|https?://", page)
 
 

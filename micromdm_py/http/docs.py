@@ -20,7 +20,8 @@ from micromdm_py.protocol.jsonreply import json_reply
 __all__ = ["ApiDescription", "DocsResource", "OpenApiResource"]
 
 Document = dict[str, Any]  # an OpenAPI document
-OPENAPI = Content("application/json", {}, "An OpenAPI 3.1 document.")
+JSON = "application/json"
+OPENAPI = Content(JSON, {}, "An OpenAPI 3.1 document.")
 
 
 class ApiDescription:
@@ -143,7 +144,10 @@ def _shown(body: Document) -> str:
     for media_type, schema in _schemas(body):
         if schema is None:
             return media_type
-        return json.dumps(_example(schema), indent=2, ensure_ascii=False)
+        example = _example(schema)
+        if media_type != JSON and isinstance(example, dict):  # a form
+            return "\n".join([media_type, "", *(f"{name}: {value}" for name, value in example.items())])
+        return json.dumps(example, indent=2, ensure_ascii=False)
     return ""
 
 
