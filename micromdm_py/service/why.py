@@ -131,11 +131,13 @@ def _enrolment(s: Situation) -> list[Finding]:
     return [Finding(f"Last contact: {rfc3339(record.last_seen_at) if record.last_seen_at else 'never'}.")]
 
 
+NO_TOPIC = "It has enrolled while there was no push certificate, and so has no topic."
+
+
 def _no_certificate(topic: str) -> Finding:
     if not topic:
         return Finding(
-            "It has enrolled while there was no push certificate, and so has no topic.",
-            "Upload the push certificate (PUT /v1/config/certificate), then enrol the device again.",
+            NO_TOPIC, "Upload the push certificate (PUT /v1/config/certificate), then enrol the device again."
         )
     return Finding(
         f"There is no push certificate for its topic {topic}.",
@@ -175,6 +177,8 @@ def _pushing(s: Situation) -> list[Finding]:
         )
     elif push.last:
         found.append(Finding(f"APNs accepted the last push at {rfc3339(push.last.at)}."))
+    if not push.topic and not (push.last and push.last.accepted):
+        found.append(Finding(NO_TOPIC, "There is a certificate now: enrol the device again."))
     if s.expires_at - s.now < SOON:
         days = (s.expires_at - s.now).days
         found.append(Finding(f"The push certificate expires in {days} days.", "Renew it in time."))

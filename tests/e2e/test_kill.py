@@ -31,7 +31,7 @@ LIMIT_S = 30
 class RealServer:
     """A server process that can be killed and started again on the same store and address."""
 
-    def __init__(self, folder: Path, webhook_url: str) -> None:
+    def __init__(self, folder: Path, webhook_url: str, *more: str) -> None:
         now = datetime.now(UTC)
         authority = make_authority(now)
         ca_file, _ = authority.write(folder, "ca")
@@ -41,7 +41,7 @@ class RealServer:
         self._words = [
             *("-config-path", str(folder / "config"), "-server-url", self.at.url),
             *("-http-addr", f"127.0.0.1:{port}", "-tls-cert", str(certificate), "-tls-key", str(key)),
-            *("-command-webhook-url", webhook_url, "-workers", "2"),
+            *("-command-webhook-url", webhook_url, "-workers", "2", *more),
         ]
         self._process: subprocess.Popen[bytes] | None = None
 
