@@ -10,6 +10,7 @@ from micromdm_py.http.auth import caller_of
 from micromdm_py.http.body import read_body
 from micromdm_py.http.command_records import RECORD, may_read_secrets
 from micromdm_py.http.describe import ANY, BASE64, TIME, Content, Schema, describe, needed, note, nothing_here
+from micromdm_py.http.permissions import CANCEL
 from micromdm_py.http.reply import flag, query_number, query_value, reply
 from micromdm_py.http.request import stops
 from micromdm_py.protocol.commands import OPTIONS
@@ -22,10 +23,16 @@ __all__ = ["BulkResource", "CommandsResource", "EnrollmentCommandsResource", "Qu
 
 
 def permit(req: falcon.Request) -> Permit:
-    """The check of a caller who queues commands: whether the token allows this request type."""
+    """The check of a caller who queues commands: whether the token allows this request type.
 
-    def check(api_id: str, request_type: str) -> None:
-        caller_of(req).require(CREATE, request_type)
+    Who takes the place of other commands has to be allowed to queue those, or to cancel commands.
+    """
+
+    def check(api_id: str, request_type: str, replaces: str) -> None:
+        caller = caller_of(req)
+        caller.require(CREATE, request_type)
+        if replaces and not caller.may(CANCEL):
+            caller.require(CREATE, replaces)
         audit_note(req, api_id, request_type)
 
     return check

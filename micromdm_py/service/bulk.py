@@ -70,7 +70,7 @@ class Bulk:
         Args:
             body: `{"udids": […]}` or `{"filter": {…}}` with `command`, a JSON command without `udid`; perhaps
                 `dry_run`, `confirm` (how many devices, for dangerous commands) and options.
-            permit: called once with whom and the request type before anything is stored.
+            permit: called once, with how many, before anything is stored.
             query: options (`service.options`) given beside the body.
             key: Idempotency-Key; a device that has got its command by it gets no other.
         Returns: whether something was queued; and `{"results": [line, …], "queued": n, "failed": n}` with one
@@ -103,7 +103,7 @@ class Bulk:
         if ("udids" in fields) == ("filter" in fields):
             raise MalformedField("udids", "or filter must be given, and not both")
         ids = _ids(fields["udids"]) if "udids" in fields else list(self._matching(fields["filter"]))
-        permit(f"{len(ids)} devices", command.request_type)
+        permit(f"{len(ids)} devices", command.request_type, options.replaces)
         if command.request_type in DANGEROUS and not dry_run:
             _check_confirmed(command.request_type, len(ids), fields.get("confirm"))
         return _Job(ids, command, options, dry_run, key)

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Protocol
 
 from micromdm_py.errors import MalformedField
 from micromdm_py.logs import request_id
@@ -24,11 +25,22 @@ _NOTHING: Mapping[str, object] = {}
 logger = logging.getLogger(__name__)
 
 
-Permit = Callable[[str, str], None]
-"""Called with the id and the request type of a command; raises Forbidden when the caller may not queue it."""
+class Permit(Protocol):
+    """Says whether a caller may queue a command."""
+
+    def __call__(self, api_id: str, request_type: str, replaces: str, /) -> None:
+        """Return if so.
+
+        Args:
+            api_id: for whom it is.
+            request_type: what it is.
+            replaces: the group of open commands that it takes the place of, "" for none.
+        Raises: Forbidden.
+        """
+        ...
 
 
-def allow_all(_api_id: str, _request_type: str) -> None:
+def allow_all(_api_id: str, _request_type: str, _replaces: str) -> None:
     """The `Permit` of callers that may queue everything."""
 
 
@@ -77,7 +89,7 @@ class Commands:
 
         Args:
             body: the request's body.
-            permit: called with id and request type before anything is stored; may raise Forbidden.
+            permit: called before anything is stored; may raise Forbidden.
             strict: refuse what breaks Apple's schema.
             key: Idempotency-Key of the caller, "" for none; it counts for one id and one kind of request.
             query: options (`service.options`) given beside the body.
@@ -86,13 +98,13 @@ class Commands:
         """
         command = convert_json(body, strict=strict or self._strict, make_uuid=self._make_uuid)
         api_id = check_api_id("udid", command.udid)
-        permit(api_id, command.request_type)
+        options = read_options(query, command.options, now=self._now())
+        permit(api_id, command.request_type, options.replaces)
         if command.ignored_fields:
             names = ", ".join(command.ignored_fields)
             logger.warning("%s: fields that are not known and were ignored: %s", command.request_type, names)
         echo = {"command_uuid": command.command_uuid, "command": command.echo}
         entry = NewEntry(command.command_uuid, command.request_type, command.payload)
-        options = read_options(query, command.options, now=self._now())
         return self._enqueue(api_id, options.apply(entry), echo, once_digest("json", api_id, key))
 
     def queue_raw(
@@ -107,7 +119,8 @@ class Commands:
         """Queue a property list as it is; arguments, result and errors as in `queue_json`."""
         check_api_id("udid", api_id)
         command = read_raw(body)
-        permit(api_id, command.request_type)
+        options = read_options(query, {}, now=self._now())
+        permit(api_id, command.request_type, options.replaces)
         payload = {
             "udid": api_id,
             "command_uuid": command.command_uuid,
@@ -115,7 +128,6 @@ class Commands:
             "payload": base64_text(body),
         }
         entry = NewEntry(command.command_uuid, command.request_type, command.payload)
-        options = read_options(query, {}, now=self._now())
         return self._enqueue(api_id, options.apply(entry), payload, once_digest("raw", api_id, key))
 
     def _enqueue(

@@ -136,7 +136,7 @@ class Family:
         Args:
             path: the target, or only organization and target type.
             body: `{"command": {"RequestType": …, …}, "targetIds": […]}`, keys as in the property list.
-            permit: called with the ids and the request type before anything is stored.
+            permit: called once with all ids before anything is stored.
             query: options (`service.options`) given beside the body.
             secrets: as above.
         Raises: MalformedField, Forbidden, NotFound naming the target, Conflict.
@@ -153,7 +153,7 @@ class Family:
         names = [path["targetId"]] if single else _target_ids(fields.get("targetIds"))
         targets = [self._target({**path, "targetId": name}) for name in names]
         ids = [target.enrollment_id for target in targets]
-        permit(",".join(ids), command.request_type)
+        permit(",".join(ids), command.request_type, options.replaces)
         entries = copies(command, len(ids), self._make_uuid)
         orders = [(name, options.apply(entry)) for name, entry in zip(ids, entries, strict=True)]
         queued = self._store.enqueue_all(orders, at=self._now())

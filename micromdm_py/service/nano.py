@@ -55,7 +55,7 @@ class Nano:
             command.command_uuid, command.request_type, command.payload, request_id=request_id.get()
         )
         for name in names:
-            permit(name, command.request_type)
+            permit(name, command.request_type, "")
         status: dict[str, Result] = {}
         for name in names:
             status[name] = self._queued(name, entry, push=not nopush)

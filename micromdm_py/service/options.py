@@ -24,6 +24,11 @@ class QueueOptions:
     expires_at: datetime | None = None
     origin: str = "unknown"
 
+    @property
+    def replaces(self) -> str:
+        """The group whose open commands are replaced; "" for none, and for that of the request type."""
+        return self.group if self.supersede else ""
+
     def apply(self, entry: NewEntry) -> NewEntry:
         """The entry with these options."""
         if self is _PLAIN:

@@ -149,6 +149,33 @@ def test_a_body_that_cannot_be_is_400_and_nothing_is_queued(
     assert every_device(bench) == 0
 
 
+@pytest.mark.parametrize(
+    ("permissions", "group", "status"),
+    [
+        (["mdm.apple.command.create:SecurityInfo"], "EraseDevice", 403),
+        (["mdm.apple.command.create:SecurityInfo"], "SecurityInfo", 201),
+        (["mdm.apple.command.create:SecurityInfo", "mdm.apple.command.cancel"], "EraseDevice", 201),
+        (["mdm.apple.command.create"], "EraseDevice", 201),
+    ],
+)
+def test_who_may_neither_queue_nor_cancel_a_command_does_not_supersede_it(
+    bench: Bench, permissions: list[str], group: str, status: int
+) -> None:
+    made = bench.ask("POST", "/v1/tokens", json.dumps({"name": "t", "permissions": permissions}).encode())
+    key = f"Bearer {made.json()['token']}"
+    given = json.dumps({"udids": ["UDID-0"], "command": SECURITY_INFO}).encode()
+    path = f"/v1/bulk/commands?supersede=true&group={group}"
+    assert bench.ask("POST", path, given, key=key).status == status
+    assert bench.ask("POST", path.replace("supersede=true", ""), given, key=key).status == 201
+    options = {"udid": "UDID-0", "supersede": True, "group": group}
+    body = json.dumps({**SECURITY_INFO, **options}).encode()
+    assert bench.ask("POST", "/v1/commands", body, key=key).status == status
+    raw = b"<plist><dict><key>CommandUUID</key><string>c</string><key>Command</key><dict>"
+    raw += b"<key>RequestType</key><string>SecurityInfo</string></dict></dict></plist>"
+    raw_path = f"/v1/commands/UDID-0?supersede=true&group={group}"
+    assert bench.ask("POST", raw_path, raw, key=key).status == status
+
+
 def test_a_narrowed_token_queues_what_it_may(bench: Bench) -> None:
     permissions = ["mdm.apple.command.create:SecurityInfo"]
     made = bench.ask("POST", "/v1/tokens", json.dumps({"name": "t", "permissions": permissions}).encode())
