@@ -1,6 +1,6 @@
 """/v1/commands: queueing, viewing and clearing."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import falcon
@@ -10,7 +10,7 @@ from micromdm_py.http.auth import caller_of
 from micromdm_py.http.body import read_body
 from micromdm_py.http.command_records import RECORD, may_read_secrets
 from micromdm_py.http.describe import ANY, BASE64, TIME, Content, Schema, describe, needed, note, nothing_here
-from micromdm_py.http.permissions import CANCEL
+from micromdm_py.http.permissions import CANCEL, DEVICES
 from micromdm_py.http.reply import flag, query_number, query_value, reply
 from micromdm_py.http.request import stops
 from micromdm_py.protocol.commands import OPTIONS
@@ -87,7 +87,13 @@ class QueueMany(Protocol):
     """`service.bulk.Bulk`."""
 
     def __call__(
-        self, body: bytes, *, permit: Permit, query: Mapping[str, object], key: str
+        self,
+        body: bytes,
+        *,
+        permit: Permit,
+        permit_search: Callable[[], None],
+        query: Mapping[str, object],
+        key: str,
     ) -> tuple[bool, bytes]:
         """Queue a command to many devices."""
         ...
@@ -106,7 +112,7 @@ class BulkResource:
         takes={
             "command": needed({"request_type": needed(str)}, "as for /v1/commands"),
             "udids": [str],
-            "filter": note({str: str}, "in place of udids: parameters of /v1/devices/search"),
+            "filter": note({str: str}, "in place of udids: as in /v1/devices/search, with its permission"),
             "dry_run": note(bool, "queue nothing, show who would get it"),
             "confirm": note(int, "how many devices; needed to erase or lock more than ten"),
         },
@@ -123,7 +129,13 @@ class BulkResource:
         """Queue a command for many devices."""
         body = read_body(req, self._max)
         key = req.get_header("Idempotency-Key") or ""
-        queued, document = self._bulk(body, permit=permit(req), query=options(req), key=key)
+        queued, document = self._bulk(
+            body,
+            permit=permit(req),
+            permit_search=lambda: caller_of(req).require(DEVICES),
+            query=options(req),
+            key=key,
+        )
         reply(resp, document, 201 if queued else 200)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from micromdm_py.service.access import CREATE
 
-__all__ = ["CANCEL", "KNOWN", "OTHER", "PERMISSIONS", "READING", "SECRETS", "permission_of"]
+__all__ = ["CANCEL", "DEVICES", "KNOWN", "OTHER", "PERMISSIONS", "READING", "SECRETS", "permission_of"]
 
 OTHER = "server.other"
 """What a route asks for that the table does not name: only callers with every permission pass."""

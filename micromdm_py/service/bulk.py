@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
-from micromdm_py.errors import MalformedField, MdmError, StorageUnavailable
+from micromdm_py.errors import MalformedField, MdmError, NotFound, StorageUnavailable
 from micromdm_py.protocol.commands import OPTIONS, NewCommand, convert_fields
 from micromdm_py.protocol.jsonbody import read_object
 from micromdm_py.protocol.jsonreply import json_reply
@@ -63,7 +63,13 @@ class Bulk:
         self._wake, self._now, self._make_uuid = wake, now, make_uuid
 
     def __call__(
-        self, body: bytes, *, permit: Permit, query: Mapping[str, object], key: str = ""
+        self,
+        body: bytes,
+        *,
+        permit: Permit,
+        permit_search: Callable[[], None],
+        query: Mapping[str, object],
+        key: str = "",
     ) -> tuple[bool, bytes]:
         """Queue a command to each device that is named, or to each that fits a filter.
 
@@ -71,13 +77,15 @@ class Bulk:
             body: `{"udids": […]}` or `{"filter": {…}}` with `command`, a JSON command without `udid`; perhaps
                 `dry_run`, `confirm` (how many devices, for dangerous commands) and options.
             permit: called once, with how many, before anything is stored.
+            permit_search: called before a filter is looked at, which tells what devices there are; may raise
+                Forbidden.
             query: options (`service.options`) given beside the body.
             key: Idempotency-Key; a device that has got its command by it gets no other.
         Returns: whether something was queued; and `{"results": [line, …], "queued": n, "failed": n}` with one
             line for each device.
         Raises: MalformedField, Forbidden; StorageUnavailable when nothing was queued for that reason.
         """
-        job = self._read(body, query, permit, key)
+        job = self._read(body, query, permit, permit_search, key)
         lines: list[Line] = []
         queued = 0
         for begin in range(0, len(job.ids), BATCH):
@@ -89,7 +97,14 @@ class Bulk:
             document["dry_run"] = True
         return queued > 0 and not job.dry_run, json_reply(document)
 
-    def _read(self, body: bytes, query: Mapping[str, object], permit: Permit, key: str) -> _Job:
+    def _read(
+        self,
+        body: bytes,
+        query: Mapping[str, object],
+        permit: Permit,
+        permit_search: Callable[[], None],
+        key: str,
+    ) -> _Job:
         fields = read_object(body, trailing="refuse")
         for name in fields:
             if name not in _FIELDS:
@@ -102,6 +117,8 @@ class Bulk:
         command = self._command(fields.get("command"))
         if ("udids" in fields) == ("filter" in fields):
             raise MalformedField("udids", "or filter must be given, and not both")
+        if "filter" in fields:
+            permit_search()
         ids = _ids(fields["udids"]) if "udids" in fields else list(self._matching(fields["filter"]))
         permit(f"{len(ids)} devices", command.request_type, options.replaces)
         if command.request_type in DANGEROUS and not dry_run:
@@ -139,7 +156,7 @@ class Bulk:
 
     def _batch(self, job: _Job, ids: Sequence[str], some_queued: bool) -> list[Line]:
         if job.dry_run:
-            return [_checked(name) for name in ids]
+            return [self._checked(name) for name in ids]
         entries = copies(job.command, len(ids), self._make_uuid)
         orders = [(name, job.options.apply(entry)) for name, entry in zip(ids, entries, strict=True)]
         try:
@@ -150,6 +167,16 @@ class Bulk:
             return [{"udid": name, "error": str(fault)} for name in ids]
         except MdmError:  # of one of them: each for itself, then
             return [self._queue_one(order, job.key) for order in orders]
+
+    def _checked(self, name: str) -> Line:
+        """The line of a dry run; an id need not be known."""
+        try:
+            self._store.enrollment(check_api_id("udid", name))
+        except NotFound:
+            return {"udid": name}
+        except MdmError as fault:
+            return {"udid": name, "error": str(fault)}
+        return {"udid": name}
 
     def _queue_one(self, order: tuple[str, NewEntry], key: str) -> Line:
         try:
@@ -171,13 +198,6 @@ class Bulk:
             {**line, "id": one.command_id} if one.answer is None else json.loads(one.answer)
             for line, one in zip(lines, done, strict=True)
         ]
-
-
-def _checked(name: str) -> Line:
-    try:
-        return {"udid": check_api_id("udid", name)}
-    except MdmError as fault:
-        return {"udid": name, "error": str(fault)}
 
 
 def _ids(value: Any) -> list[str]:  # Any: a JSON value

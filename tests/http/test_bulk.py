@@ -187,6 +187,25 @@ def test_a_narrowed_token_queues_what_it_may(bench: Bench) -> None:
     assert (entry["who"], entry["target"], entry["detail"]) == ("t", "1 devices", "SecurityInfo")
 
 
+def test_a_filter_needs_the_permission_to_search(bench: Bench) -> None:
+    body = json.dumps({"filter": {}, "command": SECURITY_INFO, "dry_run": True}).encode()
+    some = ["mdm.apple.command.create"]
+    for name, permissions, status in (("few", some, 403), ("more", [*some, "mdm.apple.device.list"], 200)):
+        made = bench.ask(
+            "POST", "/v1/tokens", json.dumps({"name": name, "permissions": permissions}).encode()
+        )
+        answer = bench.ask("POST", "/v1/bulk/commands", body, key=f"Bearer {made.json()['token']}")
+        assert answer.status == status
+
+
+def test_a_dry_run_tells_who_would_not_get_it(bench: Bench) -> None:
+    for udid in ("UDID-0", "UDID-1"):
+        Device(bench.store, user(udid, "USER-1")).updates_token()
+    answer = ask(bench, udids=["UDID-0", "USER-1", "new"], command=SECURITY_INFO, dry_run=True).json()
+    assert ["error" in line for line in answer["results"]] == [False, True, False]
+    assert (answer["failed"], answer["queued"]) == (1, 0)
+
+
 class Fills(MemoryStore):
     """A store whose disk is full after some batches."""
 
