@@ -16,7 +16,7 @@ from micromdm_py.http.request import path_of
 from micromdm_py.service.access import ADMINISTRATOR, Caller
 from micromdm_py.service.tokens import PREFIX, Tokens
 
-__all__ = ["ADMIN", "FAMILY", "Access", "caller_of"]
+__all__ = ["ADMIN", "FAMILY", "Access", "caller_of", "check_again"]
 
 ADMIN = "needs_api_key"
 """Attribute of a resource that only administrators may use."""
@@ -49,6 +49,7 @@ class Access:
         if not self._key and not self._tokens.exist():
             raise falcon.HTTPNotFound
         req.context.caller = caller = self._caller(req)
+        req.context.check_again = lambda: self._caller(req)
         caller.require(permission_of(req.uri_template, req.method))
         for name, value in params.items():
             if UNDECODED in value:  # what stands for bytes that are not UTF-8; two ids could look alike
@@ -91,3 +92,8 @@ def caller_of(req: falcon.Request) -> Caller:
     """Who sent a request for an administrators' resource."""
     caller: Caller = req.context.caller
     return caller
+
+
+def check_again(req: falcon.Request) -> None:
+    """Check the credentials of a request again, after it has waited. Raises: Unauthenticated."""
+    req.context.check_again()

@@ -5,8 +5,9 @@ from typing import Protocol
 
 import falcon
 
+from micromdm_py.errors import Unauthenticated
 from micromdm_py.http.audit import audit_note
-from micromdm_py.http.auth import caller_of
+from micromdm_py.http.auth import caller_of, check_again
 from micromdm_py.http.body import read_body
 from micromdm_py.http.command_records import RECORD, may_read_secrets
 from micromdm_py.http.describe import ANY, BASE64, TIME, Content, Schema, describe, needed, note, nothing_here
@@ -80,6 +81,10 @@ class _Queueing:
             return reply(resp, receipt.reply, 201)
         secrets = may_read_secrets(req)
         answered, document = self._records.answered(receipt, wait_s, secrets=secrets, stop=stops(req))
+        try:
+            check_again(req)
+        except Unauthenticated:  # the command is queued all the same; what became of it is no longer told
+            answered, document = False, receipt.reply
         return reply(resp, document, 201 if answered else 202)
 
 

@@ -2,6 +2,7 @@
 
 import falcon
 
+from micromdm_py.http.auth import check_again
 from micromdm_py.http.command_records import may_read_secrets
 from micromdm_py.http.describe import ANY, BASE64, TIME, describe, note
 from micromdm_py.http.reply import query_number, reply
@@ -50,7 +51,10 @@ class EventsResource:
         limit = query_number(req, "limit", 1, MAX_LIMIT, default=100)
         wait_s = query_number(req, "wait", 0, MAX_WAIT_S, default=0)
         secrets = may_read_secrets(req)
-        reply(resp, self._feed.read(after, limit, wait_s, secrets=secrets, stop=stops(req)))
+        document = self._feed.read(after, limit, wait_s, secrets=secrets, stop=stops(req))
+        if wait_s:
+            check_again(req)
+        reply(resp, document)
 
 
 class WebhooksResource:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from micromdm_py.http.permissions import OTHER, PERMISSIONS, permission_of
+from tests.builders import NOW, Device, event
 from tests.http.bench import API_KEY, Answer, Bench, basic
 
 RAW = (
@@ -85,6 +86,28 @@ def test_revoked_and_expired_tokens_are_refused_at_once(bench: Bench) -> None:
     assert first not in str(listed) and first not in str(bench.store.documents("token"))
     assert bench.ask("DELETE", "/v1/tokens/nobody").status == 404
     assert create(bench, "*").status == 409
+
+
+def test_a_token_that_ends_while_its_request_waits_learns_nothing_more(bench: Bench) -> None:
+    key = f"Bearer {secret(bench, '*')}"
+    phone = Device(bench.store, "U").enrolls()
+
+    def end(_seconds: float) -> None:
+        """The token is revoked, then something happens."""
+        for one in bench.ask("GET", "/v1/tokens").json()["tokens"]:
+            bench.ask("DELETE", f"/v1/tokens/{one['name']}")
+        bench.store.append_event(event("{}"), at=NOW)
+        phone.run("Acknowledged")
+
+    bench.pause = end
+    body = json.dumps({"udid": "U", "request_type": "ProfileList"}).encode()
+    answer = bench.ask("POST", "/v1/commands?wait=30", body, key=key)
+    assert (answer.status, list(answer.json())) == (202, ["payload"])
+    assert phone.waiting() == []
+    last = bench.ask("GET", "/v1/events").json()["next"]
+    key = f"Bearer {secret(bench, '*', name='second')}"
+    answer = bench.ask("GET", f"/v1/events?wait=30&after={last}", key=key)
+    assert (answer.status, answer.error) == (401, "Unauthorized")
 
 
 @pytest.mark.parametrize(
