@@ -328,3 +328,17 @@ def test_every_command_is_in_the_manual_with_its_flags(path: tuple[str, ...], co
     if isinstance(command, GoCommand):
         for flag in set(command.options) - {"o"}:
             assert f"``-{flag}``" in section, (path, flag)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ["config", "set", "-name", "x", "-api-token", "x", "-server-url", "two words"],
+            "bad input: server-url https://two words: invalid character in URL\n",
+        ),
+        (["apply", "profiles", "-f", "/dev/null", "-sign"], "bad input: -sign needs -cert\n"),
+    ],
+)
+def test_bad_input_is_one_line(run: Run, words: list[str], line: str) -> None:
+    assert run(*words, code=1).output == line

@@ -90,6 +90,8 @@ def profiles(f: str, sign: bool, out: str, password: str, private_key: str, cert
     if not f:
         raise StartupError("bad input: must provide -f parameter. use - for stdin")
     profile = read_input(f)
+    if sign and not cert:
+        raise StartupError("bad input: -sign needs -cert")
     if sign:
         certificate, key = load_pair(cert, private_key, password)
         signer = load_certificate(certificate.public_bytes(Encoding.DER))

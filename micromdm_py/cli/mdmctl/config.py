@@ -10,6 +10,7 @@ import click
 
 from micromdm_py.cli.go_flags import GoCommand, go_option
 from micromdm_py.errors import StartupError
+from micromdm_py.receivers import url_fault
 
 __all__ = ["ServerConfig", "active_server", "config"]
 
@@ -100,6 +101,8 @@ def set_server(name: str, api_token: str, server_url: str, skip_verify: bool) ->
         raise StartupError("bad input: name can't be empty.")
     if not server_url.startswith(("http://", "https://")):
         server_url = f"https://{server_url}"
+    if reason := url_fault(server_url):
+        raise StartupError(f"bad input: server-url {server_url}: {reason}")
     found = load() if (folder() / "servers.json").exists() else ClientConfig()
     found.servers[name] = ServerConfig(api_token, server_url, skip_verify)
     found.active = name
