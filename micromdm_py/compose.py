@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.serialization import load_der_private_key
+
 from micromdm_py import lead
 from micromdm_py.compose_parts import (
     Parts,
@@ -20,7 +22,7 @@ from micromdm_py.compose_parts import (
     user_agent,
 )
 from micromdm_py.config import Config
-from micromdm_py.errors import StartupError
+from micromdm_py.errors import MalformedRequest, StartupError
 from micromdm_py.http.app import AppRule, create_app
 from micromdm_py.http.request import RequestLog
 from micromdm_py.logs import line_writer
@@ -28,7 +30,9 @@ from micromdm_py.net.backup import fetch_backup
 from micromdm_py.net.nanomdm import send_messages
 from micromdm_py.net.probe import probe
 from micromdm_py.net.tls_context import outgoing_context
+from micromdm_py.protocol.certificates import load_certificate
 from micromdm_py.service.ca import create_authority
+from micromdm_py.storage.lmdb.damage import DAMAGE
 from micromdm_py.storage.lmdb.store import LmdbStore, open_store
 from micromdm_py.store_place import GIB, STORE, make_folder
 from micromdm_py.version import build_info
@@ -65,6 +69,12 @@ def prepare(config: Config) -> bytes | None:
         for target in config.webhook_targets:
             store.receiver(target.url)  # now, so that no event of the first moments lies before its beginning
         authority = store.authority()
+        if authority:
+            load_certificate(authority[0])
+            load_der_private_key(authority[1], None)
+    except (*DAMAGE, MalformedRequest) as fault:
+        reason = f"{type(fault).__name__}: {fault}"
+        raise StartupError(f"store {store_path(config)} is damaged: {reason}; restore a backup") from fault
     finally:
         store.close()
     if files := file_repository(config):

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import falcon.testing
+import lmdb
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -76,6 +77,16 @@ def test_the_authority_is_made_once(config: Config) -> None:
     first = authority(config)
     prepare(config)
     assert authority(config) == first
+
+
+@pytest.mark.parametrize("row", [b"", b"[", b'["AA==", "AA=="]', b"[1, 2]", b"\xff\xfe", b'["A"]'])
+def test_a_store_whose_bytes_have_changed_is_one_line(config: Config, row: bytes) -> None:
+    prepare(config)
+    with lmdb.open(str(store_path(config)), max_dbs=64) as env, env.begin(write=True) as txn:
+        txn.put(b"authority", row, db=env.open_db(b"meta", txn=txn))
+    with pytest.raises(StartupError, match=r"damaged: .*; restore a backup") as caught:
+        prepare(config)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(config: Config, tmp_path: Path) -> None:

@@ -184,6 +184,16 @@ def test_damaged_store_is_refused_in_one_line(tmp_path: Path, damage: bytes) -> 
     assert (path / "data.mdb").read_bytes() == damage
 
 
+def test_store_that_was_in_use_and_is_empty_is_refused(lmdb: LmdbStore, lmdb_path: Path) -> None:
+    with lmdb.lease("courier"):
+        pass
+    lmdb.close()
+    os.truncate(lmdb_path / "data.mdb", 0)
+    with pytest.raises(StartupError, match=r"data\.mdb is empty"):
+        open_lmdb(lmdb_path)
+    assert not (lmdb_path / "data.mdb").stat().st_size
+
+
 @pytest.mark.parametrize("part", [0.2, 0.5, 0.9])
 def test_store_that_was_cut_off_is_refused_in_one_line(lmdb: LmdbStore, lmdb_path: Path, part: float) -> None:
     Device(lmdb).enrolls().queue(*[f"c-{number}" for number in range(200)])

@@ -13,7 +13,10 @@ import lmdb
 
 from micromdm_py.errors import StartupError
 
-__all__ = ["check_complete"]
+__all__ = ["DAMAGE", "check_complete"]
+
+DAMAGE = (lmdb.Error, struct.error, LookupError, TypeError, ValueError)
+"""What reading from a store can raise in which bytes have changed."""
 
 _PAGE = struct.Struct("=QHHHH")
 """Number, padding, flags, then where node pointers and nodes end, or how many pages a large value has."""
@@ -29,6 +32,7 @@ _NOTHING = (1 << 64) - 1
 def check_complete(path: Path) -> None:
     """Refuse a store whose file has been cut off.
 
+    An empty file is that of a store which is just being made, unless there has been a lease on it.
     A file may rightly be shorter than its number of pages says, as pages that are free again are never
     written. Then, and only then, every page in use is looked for, and the file gets its full length.
 
@@ -37,7 +41,11 @@ def check_complete(path: Path) -> None:
     Raises: StartupError, lmdb.Error, OSError.
     """
     file = path / "data.mdb"
-    if not file.exists() or not file.stat().st_size:
+    if not file.exists():
+        return
+    if not file.stat().st_size:
+        if any(path.glob("*.lease")):
+            raise StartupError(f"opening store {path}: data.mdb is empty; restore a backup")
         return
     with contextlib.closing(lmdb.open(str(path), readonly=True, mode=0o600)) as env, env.begin() as txn:
         page_bytes = env.stat()["psize"]
