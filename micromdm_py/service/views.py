@@ -9,7 +9,7 @@ from typing import Protocol
 
 from cryptography import x509
 
-from micromdm_py.errors import MalformedRequest, NotConfigured, NotFound
+from micromdm_py.errors import Conflict, MalformedRequest, NotConfigured, NotFound
 from micromdm_py.protocol.plain import as_json
 from micromdm_py.protocol.plist import loads
 from micromdm_py.service.command_view import Whole, camel_record
@@ -56,12 +56,20 @@ class ReceiverView:
 
 @dataclass(frozen=True, slots=True)
 class EventView:
-    """An event of the feed; `about` is the enrollment, `what` the status or the kind of message."""
+    """An event of the feed.
+
+    Attributes:
+        sequence, at, topic: of the event.
+        about: the enrollment, "" for none.
+        name: what people call it: its name or serial number; "" when neither is known.
+        what: the status or the kind of message.
+    """
 
     sequence: int
     at: datetime
     topic: str
     about: str
+    name: str
     what: str
 
 
@@ -168,7 +176,17 @@ class Views:
         """The newest events, newest first."""
         _, newest = self._store.event_range()
         found = self._store.events_after(max(0, newest - NEWEST_EVENTS), NEWEST_EVENTS)
-        return [_event(event) for event in reversed(found)]
+        names = {name: self._name(name) for name in {event.enrollment_id for event in found}}
+        return [_event(event, names[event.enrollment_id]) for event in reversed(found)]
+
+    def _name(self, enrollment_id: str) -> str:
+        if not enrollment_id:  # an event of the server's own
+            return ""
+        try:
+            record = self._store.enrollment(enrollment_id)
+        except (NotFound, Conflict):
+            return ""
+        return record.facts.get("device_name") or record.serial_number
 
     def devices(self, search: DeviceSearch) -> DevicePage:
         """A page of devices. Raises: MalformedField."""
@@ -202,11 +220,11 @@ class Views:
         return CommandView(target, record, _text(shown["command"]), _text(shown.get("data")))
 
 
-def _event(event: StoredEvent) -> EventView:
+def _event(event: StoredEvent, name: str) -> EventView:
     document = json.loads(event.body)
     told = document.get("acknowledge_event") or document.get("checkin_event") or {}
     what = str(told.get("status", "")) or event.event_topic.removeprefix("mdm.")
-    return EventView(event.sequence, event.created_at, event.event_topic, event.enrollment_id, what)
+    return EventView(event.sequence, event.created_at, event.event_topic, event.enrollment_id, name, what)
 
 
 def _text(value: object) -> str:

@@ -135,6 +135,15 @@ def test_fleet_is_counted(bench: Bench) -> None:
     assert "Push certificate none" in shown and "No webhook receiver" in shown
 
 
+def test_events_name_their_device(bench: Bench) -> None:
+    for letter, name in (("A", "Reception"), ("B", "")):
+        Device(bench.store, letter).enrolls(serial_number=f"S-{letter}", device_name=name)
+        told = event("{}", "mdm.CheckOut")
+        bench.store.check_out(check_out(device(letter)), identity(f"of {letter}"), told, at=NOW)
+    shown = text(look(bench, "/admin/events"))
+    assert "Reception A CheckOut" in shown and "S-B B CheckOut" in shown
+
+
 def test_what_strangers_made_up_is_text(bench: Bench) -> None:
     Device(bench.store, "A").enrolls(serial_number=EVIL, device_name=EVIL, model_name=EVIL)
     bench.store.check_out(
