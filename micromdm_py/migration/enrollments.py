@@ -82,7 +82,8 @@ class Enrollments:
                 user.user_shortname,
                 user.user_longname,
             )
-        return EnrollmentRecord(name, "", kind, name, blocked=name in self._of.blocks)
+        user_id = name if kind is None and name in self._of.former else ""
+        return EnrollmentRecord(name, "", kind, name, user_id=user_id, blocked=name in self._of.blocks)
 
     def _device(self, udid: str) -> EnrollmentRecord:
         device = self._of.devices.get(udid)
@@ -151,7 +152,9 @@ class Enrollments:
         if record.blocked:
             report.enrollments["blocked"] += 1
         if record.kind is None and waiting:
-            what = "a former user channel" if name in self._of.former else "an id that never enrolled"
-            report.warnings.append(f"{name} is {what}: its queue is kept, and nobody fetches it")
+            what = "an id that never enrolled: its queue is kept, and nobody fetches it"
+            if record.user_id:
+                what = "a user channel without a record: its queue is kept until the user comes"
+            report.warnings.append(f"{name} is {what}")
         if record.kind is EnrollmentKind.DEVICE and not record.listed:
             report.warnings.append(f"{name} has no device record: it is served as before")

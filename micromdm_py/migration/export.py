@@ -172,13 +172,10 @@ class _Export:
         if rows.has(QUEUES, name) or rows.has("mdm.PushInfo", name):
             self._lose(record, f"the old server knows one channel of user {name} only, and another has it")
             return
-        if record.kind is EnrollmentKind.DEVICE:
-            if record.fingerprint:
-                rows.put("mdm.UDIDCertAuth", record.udid, record.fingerprint)
-            if record.listed:
-                self._devices[record.udid] = _device(record, push)
-        elif is_channel:
+        if is_channel:
             self._channels.append(_user(record, push))
+        else:
+            self._add_record(record, push)
         if record.blocked:
             rows.put("mdm.RemoveDevice", name, encode(OldBlock(name)))
         if push:
@@ -186,6 +183,17 @@ class _Export:
             rows.put("mdm.PushInfo", name, encode(info))
         if moved.commands:
             rows.put(QUEUES, name, encode(_queue(name, moved.commands, self._report)))
+
+    def _add_record(self, record: EnrollmentRecord, push: MovedPush | None) -> None:
+        """What is known of a device, and of a user channel without its device."""
+        name, rows = record.enrollment_id, self._rows
+        if record.kind is EnrollmentKind.DEVICE:
+            if record.fingerprint:
+                rows.put("mdm.UDIDCertAuth", record.udid, record.fingerprint)
+            if record.listed:
+                self._devices[record.udid] = _device(record, push)
+        elif record.kind is None and record.user_id:  # as the old server leaves it when another user comes
+            rows.put("mdm.UserIdx", name, _uuid("user", name).encode())
 
     def _lose(self, record: EnrollmentRecord, reason: str) -> None:
         self._report.bucket(QUEUES).lose(record.enrollment_id, reason)

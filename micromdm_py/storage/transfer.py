@@ -57,7 +57,9 @@ class MovedEnrollment:
     """An enrollment with everything that belongs to it.
 
     Attributes:
-        record: what is known; its `target_id` counts for nothing, as each store gives its own.
+        record: what is known; its `target_id` counts for nothing, as each store gives its own. A user
+            channel whose device is not known has no kind, and its UserID as its id, too: the store takes it
+            for the channel of the first device that comes with this user.
         push: its push data, None when there are none.
         commands: in the order in which they are offered, after those that are done.
     """

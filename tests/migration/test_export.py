@@ -144,6 +144,18 @@ USER_CHANNEL = MovedEnrollment(
 )
 
 
+def test_a_user_channel_without_its_device_comes_out_as_it_was(tmp_path: Path) -> None:
+    record = EnrollmentRecord("USER", "", None, "USER", user_id="USER")
+    waiting = (MovedCommand(command("left"), CommandState.PENDING, NOW),)
+    path, report = exported([MovedEnrollment(record, MovedPush("aa", "magic", TOPIC), waiting)], tmp_path)
+    assert report.lossless
+    found = [one for one in imported(path).content() if isinstance(one, MovedEnrollment)]
+    assert [(one.record.enrollment_id, one.record.kind, one.record.user_id) for one in found] == [
+        ("USER", None, "USER")
+    ]
+    assert [one.entry.command_uuid for one in found[0].commands] == ["left"]
+
+
 def test_withdrawn_commands_are_left_out(tmp_path: Path) -> None:
     store = MemoryStore()
     Device(store, "UDID").queue("one", "two")

@@ -136,8 +136,9 @@ def test_a_former_user_channel_keeps_its_queue_under_its_own_id(old: Database, m
     old[b"mdm.PushInfo"][b"FORMER"] = encode(OldPush("FORMER", "aa", "magic", "topic"))
     old[QUEUES][b"FORMER"] = encode(OldQueue("FORMER", (OldCommand("c", b"<plist/>"),)))
     pieces, report = moves(old)
-    assert enrollments(pieces)["FORMER"].record.kind is None
-    assert any("FORMER is a former user channel" in line for line in report.warnings)
+    record = enrollments(pieces)["FORMER"].record
+    assert (record.kind, record.user_id) == (None, "FORMER")
+    assert any("FORMER is a user channel without a record" in line for line in report.warnings)
 
 
 def test_a_user_of_a_shared_ipad_gets_an_id_of_its_own(old: Database, moves: Import) -> None:

@@ -167,6 +167,21 @@ def test_pushes_are_made_for_what_is_due(loaded: Store) -> None:
     assert loaded.enrolled_topics() == {TOPIC: 1}
 
 
+def test_a_user_channel_without_its_device_finds_it_when_the_user_comes(empty: Store) -> None:
+    left, other = (EnrollmentRecord(name, "", None, name) for name in ("USER", "OTHER"))
+    push, waiting = MovedPush("cc" * 32, "user magic", TOPIC), (moved("left"),)
+    empty.load([MovedEnrollment(replace(left, user_id="USER"), push, waiting)], at=LATER)
+    empty.load([DEVICE, MovedEnrollment(other, None, waiting)], at=LATER)
+    assert [one.command_uuid for one in empty.waiting("USER")] == ["left"]
+    assert Device(empty, user(UDID, "USER"), identity("moved")).run("Acknowledged") == ["left", ""]
+    found = empty.enrollment(f"{UDID}:USER")
+    assert (found.kind, found.device_id, found.user_id) == (EnrollmentKind.USER, UDID, "USER")
+    assert empty.enrollment("USER") == found
+    assert empty.push_target(f"{UDID}:USER").push_magic == "user magic"
+    assert Device(empty, user("ANOTHER", "USER"), identity("B")).run() == [""]
+    assert Device(empty, user(UDID, "OTHER"), identity("moved")).run() == [""]
+
+
 def test_devices_are_found_by_serial_number_and_by_user(loaded: Store) -> None:
     assert [one.udid for one in loaded.devices(DeviceFilter(serials=("S1",)))] == [UDID]
     assert loaded.enrollment("U1").enrollment_id == f"{UDID}:U1"

@@ -254,6 +254,8 @@ class Part:
         code = KINDS.index(ref.kind)
         number = self._number(txn, ref.enrollment_id)
         if number is None:
+            number = self._homeless(txn, ref)
+        if number is None:
             number = self._mention(txn, ref.enrollment_id, 0, ref.device_id, at_ms)
         contact = self._contact(txn, number)
         if ref.kind.is_user_channel and contact.kind != code:
@@ -265,6 +267,16 @@ class Part:
                 txn.put(text_key(ref.user_id, number), b"", db=self._t.user)
             self._put_contact(txn, number, contact)
         return number, contact
+
+    def _homeless(self, txn: Txn, ref: EnrollmentRef) -> int | None:
+        """Number of a user channel that was moved here without its device, which is known from now on."""
+        number = self._number(txn, ref.user_id) if ref.kind is EnrollmentKind.USER else None
+        if number is None or (facts := self._facts(txn, number)).get("user_id") != ref.user_id:
+            return None
+        txn.delete(id_key(ref.user_id), db=self._t.ids)
+        txn.put(id_key(ref.enrollment_id), u64(number), db=self._t.ids)
+        self._put_facts(txn, number, {**facts, "id": ref.enrollment_id})
+        return number
 
     def check_binding(self, ref: EnrollmentRef, identity: Identity, *, at: datetime) -> None:
         """See `storage.base.Enrollments`."""

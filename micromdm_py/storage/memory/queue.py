@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from micromdm_py.errors import NotFound, Unenroll
-from micromdm_py.protocol.enrollment import EnrollmentRef
+from micromdm_py.protocol.enrollment import EnrollmentKind, EnrollmentRef
 from micromdm_py.protocol.lifecycle import FINAL_STATES, CommandState, after_report
 from micromdm_py.protocol.report import DEVICE_INFORMATION, FINAL, KEPT_ANSWERS, Report, Status
 from micromdm_py.protocol.webhook import Event
@@ -109,12 +109,21 @@ class QueuePart(Part):
         for name, kind in binding.ids:
             bound = self._mention(name, kind, name, at)
             bound.record = replace(bound.record, kind=kind, fingerprint=identity.fingerprint)
+        self._house(ref)
         channel = self._mention(ref.enrollment_id, ref.kind, ref.device_id, at)
         changes: dict[str, object] = {"last_seen_at": at}
         if ref.kind.is_user_channel:
             changes.update(kind=ref.kind, device_id=ref.device_id, user_id=ref.user_id)
         channel.record = replace(channel.record, **changes)  # type: ignore[arg-type]  # names are fields
         return channel
+
+    def _house(self, ref: EnrollmentRef) -> None:
+        """Give a user channel that was moved here without its device the id that it has from now on."""
+        channels = self._s.channels
+        left = channels.get(ref.user_id) if ref.kind is EnrollmentKind.USER else None
+        if left and left.record.user_id == ref.user_id and ref.enrollment_id not in channels:
+            channels[ref.enrollment_id] = channels.pop(ref.user_id)
+            left.record = replace(left.record, enrollment_id=ref.enrollment_id)
 
     def _answer(self, channel: Channel, report: Report, at: datetime, request_id: str = "") -> None:
         """Apply a report to the command it is for."""
