@@ -4,13 +4,15 @@ from functools import partial
 
 import falcon
 
-from micromdm_py.http.auth import caller_of
+from micromdm_py.http.auth import caller_of, check_again
 from micromdm_py.http.describe import TIME, describe, note, nothing_here
 from micromdm_py.http.permissions import SECRETS
 from micromdm_py.http.reply import query_number, query_value, reply
+from micromdm_py.http.request import stops
 from micromdm_py.service.command_records import CommandRecords, parse_filter
+from micromdm_py.service.waiting import MAX_WAIT_S
 
-__all__ = ["CommandResource", "DeviceCommandsResource", "may_read_secrets"]
+__all__ = ["CommandResource", "DeviceCommandsResource", "may_read_secrets", "seconds_to_wait"]
 
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 50
@@ -19,6 +21,11 @@ DEFAULT_LIMIT = 50
 def may_read_secrets(req: falcon.Request) -> bool:
     """Whether the caller may see passwords, keys and tokens in commands and answers."""
     return caller_of(req).may(SECRETS)
+
+
+def seconds_to_wait(req: falcon.Request) -> int:
+    """How long to wait for the device's answer. Raises: MalformedField."""
+    return query_number(req, "wait", 0, MAX_WAIT_S, default=0)
 
 
 RECORD = note(
@@ -45,10 +52,20 @@ class CommandResource:
         """Ask `records`."""
         self._records = records
 
-    @describe(gives={"record": RECORD}, answers={404: "Enrollment or command is unknown."})
+    @describe(
+        gives={"record": RECORD},
+        query={"wait": note(int, "seconds to wait until it is answered or withdrawn, at most 60")},
+        answers={404: "Enrollment or command is unknown."},
+    )
     def on_get(self, req: falcon.Request, resp: falcon.Response, udid: str, command: str) -> None:
         """Show a command with its timeline, request and answer."""
-        reply(resp, self._records.one(udid, command, secrets=may_read_secrets(req)))
+        wait_s = seconds_to_wait(req)
+        document = self._records.one(
+            udid, command, secrets=may_read_secrets(req), wait_s=wait_s, stop=stops(req)
+        )
+        if wait_s:
+            check_again(req)
+        reply(resp, document)
 
     @describe(gives={}, answers={404: "Enrollment or command is unknown.", 409: "It is in a final state."})
     def on_delete(self, req: falcon.Request, resp: falcon.Response, udid: str, command: str) -> None:

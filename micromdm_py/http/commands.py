@@ -9,16 +9,15 @@ from micromdm_py.errors import Unauthenticated
 from micromdm_py.http.audit import audit_note
 from micromdm_py.http.auth import caller_of, check_again
 from micromdm_py.http.body import read_body
-from micromdm_py.http.command_records import RECORD, may_read_secrets
+from micromdm_py.http.command_records import RECORD, may_read_secrets, seconds_to_wait
 from micromdm_py.http.describe import ANY, BASE64, TIME, Content, Schema, describe, needed, note, nothing_here
 from micromdm_py.http.permissions import CANCEL, DEVICES
-from micromdm_py.http.reply import flag, query_number, query_value, reply
+from micromdm_py.http.reply import flag, query_value, reply
 from micromdm_py.http.request import stops
 from micromdm_py.protocol.commands import OPTIONS
 from micromdm_py.service.access import CREATE
 from micromdm_py.service.command_records import CommandRecords
 from micromdm_py.service.commands import Commands, Permit, Receipt
-from micromdm_py.service.waiting import MAX_WAIT_S
 
 __all__ = ["BulkResource", "CommandsResource", "EnrollmentCommandsResource", "QueueMany", "options", "permit"]
 
@@ -42,11 +41,6 @@ def permit(req: falcon.Request) -> Permit:
 def options(req: falcon.Request) -> dict[str, object]:
     """How to queue a command, as far as the query says."""
     return {name: value for name in OPTIONS if (value := query_value(req, name)) is not None}
-
-
-def seconds_to_wait(req: falcon.Request) -> int:
-    """How long to wait for the device's answer. Raises: MalformedField."""
-    return query_number(req, "wait", 0, MAX_WAIT_S, default=0)
 
 
 QUEUED = {"payload": {"command_uuid": str, "command": ANY}, "record": note(RECORD, "with wait")}

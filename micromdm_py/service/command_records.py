@@ -40,10 +40,18 @@ class CommandRecords:
         """Read from `store`."""
         self._store, self._wait, self._now = store, wait, now
 
-    def one(self, api_id: str, command: str, *, secrets: bool) -> bytes:
-        """A record with timeline and bodies. Raises: NotFound, Conflict, MalformedField."""
+    def one(
+        self, api_id: str, command: str, *, secrets: bool, wait_s: float = 0, stop: Callable[[], bool] = bool
+    ) -> bytes:
+        """A record with timeline and bodies, after waiting as `answered` does until it is done.
+
+        Raises: NotFound, Conflict, MalformedField.
+        """
         record = self._store.command(check_api_id("udid", api_id), command)
-        (whole,) = self.wholes(self._target(api_id), [record])
+        target = self._target(api_id)
+        if wait_s and not _is_done(record):
+            record = self._waited(target.enrollment_id, record.command_id, wait_s, stop) or record
+        (whole,) = self.wholes(target, [record])
         return json_reply({"record": snake_record(whole, secrets=secrets, bodies=True)})
 
     def page(self, api_id: str, wanted: CommandFilter, *, secrets: bool) -> bytes:
@@ -73,19 +81,26 @@ class CommandRecords:
         """
         if not receipt.command_id:
             return True, receipt.reply
-        try:
-            record = self._wait(lambda: self._look(receipt), lambda one: _is_done(one) or stop(), wait_s)
-        except Busy:
-            record = self._look(receipt)
+        record = self._waited(receipt.enrollment_id, receipt.command_id, wait_s, stop)
         document: dict[str, object] = {"payload": receipt.payload}
         if record is not None:
             (whole,) = self.wholes(self._target(receipt.enrollment_id), [record])
             document["record"] = snake_record(whole, secrets=secrets, bodies=True)
         return _is_done(record), json_reply(document)
 
-    def _look(self, receipt: Receipt) -> CommandRecord | None:
+    def _waited(
+        self, enrollment_id: str, command_id: str, wait_s: float, stop: Callable[[], bool]
+    ) -> CommandRecord | None:
         try:
-            return self._store.command(receipt.enrollment_id, receipt.command_id)
+            return self._wait(
+                lambda: self._look(enrollment_id, command_id), lambda one: _is_done(one) or stop(), wait_s
+            )
+        except Busy:
+            return self._look(enrollment_id, command_id)
+
+    def _look(self, enrollment_id: str, command_id: str) -> CommandRecord | None:
+        try:
+            return self._store.command(enrollment_id, command_id)
         except NotFound:
             return None
 

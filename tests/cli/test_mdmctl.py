@@ -268,6 +268,10 @@ def test_command_is_sent_shown_listed_and_cancelled(run: Run, udid: str) -> None
     run("commands", "cancel", "-udid", udid, "-id", listed[0]["id"])
     assert "Cancel" in run("commands", "wait", "-udid", udid, "-id", sent).output
     assert "Cancel" in run("commands", "cancel", "-udid", udid, "-id", sent, code=1).output
+    assert "Pending" in run("commands", "send", "-udid", udid, "-wait", "1", "RestartDevice", code=1).output
+    run("commands", "send", "-udid", udid, "DeviceLock", "pin=123456", "PhoneNumber=1", "command_uuid=lock")
+    locking = json.loads(run("commands", "show", "-udid", udid, "-id", "lock", "-o", "json").output)
+    assert (locking["command"]["PIN"], locking["command"]["PhoneNumber"]) == ("123456", "1")
     raw = plistlib.dumps({"CommandUUID": "raw-1", "Command": {"RequestType": "ProfileList"}})
     assert "raw-1" in run("commands", "send", "-udid", udid, "-raw", "-", text=raw).output
     run("queue", "clear", "-udid", udid)
@@ -279,6 +283,9 @@ def test_command_is_sent_shown_listed_and_cancelled(run: Run, udid: str) -> None
 def test_devices_are_searched_and_explained(run: Run, udid: str) -> None:
     assert udid in run("devices", "search", "-serial", "sim").output
     assert udid not in run("devices", "search", "-state", "blocked").output
+    for flag, shown in (("-seen-after", True), ("-seen-before", False)):
+        found = run("devices", "search", flag, "2026-01-01T00:00:00Z").output
+        assert (udid in found) == shown
     assert json.loads(run("devices", "show", "-udid", udid).output)["enrollment_id"] == udid
     assert isinstance(json.loads(run("devices", "show", "-udid", udid, "-inventory").output), dict)
     assert "Last contact" in run("devices", "why", "-udid", udid).output

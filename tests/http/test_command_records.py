@@ -319,6 +319,24 @@ def test_waiting_ends_with_the_time(bench: Bench) -> None:
     assert bench.clock.now == began + timedelta(seconds=2)
 
 
+def test_a_command_is_waited_for_later_too(bench: Bench, phone: Phone) -> None:
+    queue(bench)
+    began = bench.clock()
+
+    def answer(_seconds: float) -> None:
+        bench.clock.move(1)
+        phone.run("Acknowledged")
+
+    assert bench.ask("GET", "/v1/commands/U/c1?wait=30").json()["record"]["status"] == "Pending"
+    assert (bench.clock() - began).total_seconds() == pytest.approx(30)
+    bench.pause = answer
+    for _ in range(2):  # what is done is not waited for
+        shown = bench.ask("GET", "/v1/commands/U/c1?wait=30").json()["record"]
+        assert (shown["status"], shown["timeline"][-1]["step"]) == ("Acknowledged", "answered")
+    assert bench.ask("GET", "/v1/commands/U/c1?wait=61").status == 400
+    assert bench.ask("GET", "/v1/commands/U/c2?wait=30").status == 404
+
+
 @pytest.mark.parametrize("wait", ["61", "-1", "x", "1.5", ""])
 def test_a_wait_out_of_range_is_400_and_nothing_is_queued(bench: Bench, wait: str) -> None:
     assert queue(bench, "c1", f"wait={wait}").error.startswith("wait: ")

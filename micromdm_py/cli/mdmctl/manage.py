@@ -6,11 +6,13 @@ from typing import Any
 import click
 
 from micromdm_py.cli.go_flags import GoCommand, go_option
-from micromdm_py.cli.mdmctl.api import Api, connect, segment
+from micromdm_py.cli.mdmctl.api import connect, segment
 from micromdm_py.cli.mdmctl.apply import read_json
 from micromdm_py.cli.mdmctl.get import words
 from micromdm_py.cli.mdmctl.output import go_time, output_option, read_input, show
 from micromdm_py.errors import StartupError
+from micromdm_py.protocol.commands.schema import command_keys, request_types
+from micromdm_py.protocol.lifecycle import OPEN_STATES
 
 __all__ = ["commands", "devices", "push", "queue"]
 
@@ -32,7 +34,7 @@ def _needed(**given: str) -> None:
 @go_option("udid", "", "UDID of the device (required)")
 @go_option("raw", "", "file of a raw command (property list), - for standard input")
 @go_option("f", "", "JSON file of a command, - for standard input")
-@go_option("wait", 0, "seconds to wait for the answer")
+@go_option("wait", 0, "seconds to wait for the answer, at most 60; exit status 1 when there is none")
 @output_option
 @click.argument("request", nargs=-1, metavar="[REQUEST_TYPE [KEY=VALUE ...]]")
 def send(udid: str, raw: str, f: str, wait: int, o: str, request: tuple[str, ...]) -> int:
@@ -48,25 +50,38 @@ def send(udid: str, raw: str, f: str, wait: int, o: str, request: tuple[str, ...
         else:
             document = read_json(f) if f else _command(request)
             answer = api.call("POST", "/v1/commands", {**document, "udid": udid}, query=query)
-    if record := answer.get("record"):
+    record = answer.get("record")
+    if record:
         _show_one(record, o)
     else:
         show(o, answer, ("CommandUUID",), [[answer["payload"]["command_uuid"]]])
-    return 0
+    return int(bool(record) and record["status"] in OPEN_STATES)
 
 
 def _command(request: tuple[str, ...]) -> dict[str, object]:
     request_type, *fields = request
     document: dict[str, object] = {"request_type": request_type}
+    texts = _text_keys(request_type)
     for field in fields:
         name, equals, text = field.partition("=")
         if not equals:
             raise StartupError(f"bad input: {field} is not KEY=VALUE")
-        try:
-            document[name] = json.loads(text)
-        except ValueError:
-            document[name] = text
+        document[name] = text if name in texts else _value(text)
     return document
+
+
+def _text_keys(request_type: str) -> set[str]:
+    """Spellings of the keys of a command whose values are texts, even those that look like numbers: a PIN."""
+    if request_type not in request_types():
+        return set()
+    return {name for key in command_keys(request_type).all if key.type == "string" for name in key.names}
+
+
+def _value(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 @commands.command("list", cls=GoCommand)
@@ -117,21 +132,14 @@ def wait_for(udid: str, id: str, timeout: int, o: str) -> int:
     """Wait until a command is answered or withdrawn; exit status 1 when the time is over."""
     _needed(udid=udid, id=id)
     with connect() as api:
-        record = api.call("GET", _path(udid, id))["record"]
-        left = timeout
-        while record["status"] in ("Pending", "Awaiting", "Tried") and left > 0:
-            step = min(left, LONGEST_WAIT_S)
-            _next_event(api, step)
-            left -= step
-            record = api.call("GET", _path(udid, id))["record"]
+        while True:
+            step = min(timeout, LONGEST_WAIT_S)
+            record = api.call("GET", _path(udid, id), query={"wait": step} if step else None)["record"]
+            timeout -= step
+            if record["status"] not in OPEN_STATES or timeout <= 0:
+                break
     _show_one(record, o)
-    return 1 if record["status"] in ("Pending", "Awaiting", "Tried") else 0
-
-
-def _next_event(api: Api, seconds: int) -> None:
-    """Let some seconds pass at the server, or less when something happens there."""
-    newest = api.call("GET", "/v1/events", query={"after": 2**63 - 2, "limit": 1})["next"]
-    api.call("GET", "/v1/events", query={"after": newest, "limit": 1, "wait": seconds})
+    return int(record["status"] in OPEN_STATES)
 
 
 @commands.command("cancel", cls=GoCommand)
@@ -176,12 +184,15 @@ def devices() -> None:
 @go_option("model", "", "beginning of the model")
 @go_option("os", "", "beginning of the OS version")
 @go_option("state", "", "enrolled, unenrolled or blocked")
+@go_option("seen-before", "", "not seen since this time, such as 2026-11-23T08:00:00Z")
+@go_option("seen-after", "", "seen after this time")
 @go_option("limit", 100, "how many at most")
 @output_option
 def search(**given: Any) -> int:  # Any: what the flags gave
     """Search devices."""
     fields = {"serial": "serial_number", "name": "device_name", "model": "model", "os": "os_version"}
-    query = {fields.get(name, name): given[name] for name in (*fields, "state") if given[name]}
+    others = ("state", "seen_before", "seen_after")
+    query = {fields.get(name, name): given[name] for name in (*fields, *others) if given[name]}
     found: list[Any] = []
     with connect() as api:
         while len(found) < given["limit"]:
