@@ -159,7 +159,7 @@ class Enrollments(Protocol):
         ...
 
     def block(self, udid: str, *, at: datetime) -> None:
-        """Refuse connects of a UDID, known or not."""
+        """Refuse connects of an API id, known or not. Raises: MalformedField, Conflict if it is ambiguous."""
         ...
 
     def unblock(self, udid: str) -> None:

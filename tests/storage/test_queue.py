@@ -525,6 +525,36 @@ def test_enrollment_id_goes_before_an_equal_user_id(store: Store, phone: Device)
     assert store.enqueue("UDID-1", command("c1"), at=NOW).enrollment_id == "UDID-1"
 
 
+def test_what_a_user_shall_get_is_refused_rather_than_lost(store: Store) -> None:
+    store.enqueue("USER-1", command("early"), at=NOW)
+    channel = Device(store, user("UDID-1", "USER-1"))
+    assert channel.says("Idle") is None
+    for _ in range(2):
+        with pytest.raises(
+            Conflict, match="USER-1 has never enrolled, but is also the user of UDID-1:USER-1"
+        ):
+            store.enqueue("USER-1", command("late"), at=NOW)
+        with pytest.raises(Conflict):
+            store.enqueue_all([(channel.id, command("c1")), ("USER-1", command("late"))], at=NOW)
+    assert [one.command_uuid for one in store.waiting("USER-1")] == ["early"]
+    assert store.clear("USER-1", at=NOW) == 1
+    assert store.enqueue("USER-1", command("late"), at=NOW).enrollment_id == channel.id
+    assert channel.says("Idle") == "late"
+
+
+def test_a_block_names_a_user_as_commands_do(store: Store) -> None:
+    store.block("USER-1", at=NOW)
+    store.unblock("USER-1")
+    channel = Device(store, user("UDID-1", "USER-1"))
+    assert channel.says("Idle") is None
+    assert store.enqueue("USER-1", command("c1"), at=NOW).enrollment_id == channel.id
+    store.block("USER-1", at=NOW)
+    with pytest.raises(Unenroll):
+        channel.says("Idle")
+    store.unblock("USER-1")
+    assert channel.says("Idle") == "c1"
+
+
 def test_user_id_equal_to_a_udid_reads_and_clears_nothing_of_that_device(store: Store, phone: Device) -> None:
     phone.queue("secret")
     thief = Device(store, user("UDID-2", "UDID-1"), identity("thief"))

@@ -10,6 +10,7 @@ from micromdm_py.protocol.enrollment import SHARED_IPAD_USER_ID, EnrollmentKind,
 from micromdm_py.protocol.ids import MAX_ID_BYTES, check_present
 from micromdm_py.storage.lmdb.environment import Environment, Txn
 from micromdm_py.storage.lmdb.tables import (
+    BLOCKED,
     CHECKED_OUT,
     CONTACT,
     KINDS,
@@ -149,10 +150,11 @@ class Part:
     def _resolve(self, txn: Txn, api_id: str) -> tuple[str, int | None]:
         """Enrollment id and number that an administrator's id means.
 
-        The number is None for an unknown one.
+        What never spoke to us counts while it holds something; then a user channel is meant that has this
+        UserID. The number is None for an unknown id.
         """
         number = self._number(txn, check_present("udid", api_id))
-        if number is not None:
+        if number is not None and self._is_in_use(txn, number):
             return api_id, number
         if api_id == SHARED_IPAD_USER_ID:
             raise MalformedField("udid", "every Shared iPad has this UserID; say UDID:UserShortName")
@@ -165,7 +167,25 @@ class Part:
             return enrollment_id, self._number(txn, enrollment_id)
         if len(api_id.encode("utf-8", "surrogatepass")) > 2 * MAX_ID_BYTES + 1:
             raise MalformedField("udid", "is too long")
-        return api_id, None
+        return api_id, number
+
+    def _is_in_use(self, txn: Txn, number: int) -> bool:
+        contact = self._contact(txn, number)
+        return bool(contact.kind) or contact.has(BLOCKED) or self._head(txn, number) is not None
+
+    def _addressed(self, txn: Txn, api_id: str) -> tuple[str, int | None]:
+        """As `_resolve`, for what shall reach somebody.
+
+        Raises: Conflict, lest it be lost, for the UserID of a channel when something of that name, which
+            never spoke to us, holds commands of its own.
+        """
+        enrollment_id, number = self._resolve(txn, api_id)
+        if number is not None and enrollment_id == api_id and not self._contact(txn, number).kind:
+            users = [str(self._facts(txn, n)["id"]) for n in self._numbers(txn, self._t.user, api_id)]
+            if users:
+                names = ", ".join(sorted(users))
+                raise Conflict(f"{api_id} has never enrolled, but is also the user of {names}")
+        return enrollment_id, number
 
     def _known(self, txn: Txn, api_id: str) -> tuple[str, int]:
         """As `_resolve`, but only for an id that exists."""

@@ -17,7 +17,6 @@ from micromdm_py.protocol.checkin import (
     SetBootstrapToken,
     TokenUpdate,
 )
-from micromdm_py.protocol.ids import check_present
 from micromdm_py.protocol.lifecycle import CommandState
 from micromdm_py.protocol.webhook import Event
 from micromdm_py.storage.lmdb.environment import Txn
@@ -279,9 +278,9 @@ class EnrollmentPart(QueuePart):
         """See `storage.base.Enrollments`."""
 
         def operation(txn: Txn) -> None:
-            number = self._number(txn, check_present("udid", udid))
+            enrollment_id, number = self._resolve(txn, udid)
             if number is None:
-                number = self._mention(txn, udid, 0, udid, ms(at))
+                number = self._mention(txn, enrollment_id, 0, enrollment_id, ms(at))
             contact = self._contact(txn, number)
             contact.set(BLOCKED, True)
             self._put_contact(txn, number, contact)
@@ -292,7 +291,7 @@ class EnrollmentPart(QueuePart):
         """See `storage.base.Enrollments`."""
 
         def operation(txn: Txn) -> None:
-            number = self._number(txn, udid)
+            _, number = self._resolve(txn, udid)
             contact = self._contact(txn, number) if number is not None else None
             if number is None or contact is None or not contact.has(BLOCKED):
                 raise NotFound(f"delete device with udid {udid}: not found: Device udid {udid}")

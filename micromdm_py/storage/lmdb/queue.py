@@ -59,7 +59,7 @@ class QueuePart(FactPart):
     def _enqueue(
         self, txn: Txn, api_id: str, entry: NewEntry, at_ms: int, push: bool, once: Once | None
     ) -> Enqueued:
-        enrollment_id, number = self._resolve(txn, api_id)
+        enrollment_id, number = self._addressed(txn, api_id)
         if once is not None:
             earlier = self._earlier_answer(txn, once, at_ms)
             if earlier is not None:
@@ -91,7 +91,7 @@ class QueuePart(FactPart):
 
         def operation(txn: Txn) -> list[Enqueued]:
             for api_id, _ in orders:
-                self._resolve(txn, api_id)  # what is wrong has to be found before the first write
+                self._addressed(txn, api_id)  # what is wrong has to be found before the first write
             return [
                 self._enqueue(txn, api_id, entry, ms(at), push, key)
                 for (api_id, entry), key in zip(orders, once or [None] * len(orders), strict=True)

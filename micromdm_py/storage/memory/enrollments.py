@@ -14,7 +14,6 @@ from micromdm_py.protocol.checkin import (
     TokenUpdate,
 )
 from micromdm_py.protocol.enrollment import EnrollmentRef
-from micromdm_py.protocol.ids import check_present
 from micromdm_py.protocol.lifecycle import CommandState
 from micromdm_py.protocol.webhook import Event
 from micromdm_py.storage.memory.queue import QueuePart
@@ -223,13 +222,14 @@ class EnrollmentPart(QueuePart):
     def block(self, udid: str, *, at: datetime) -> None:
         """See `storage.base.Enrollments`."""
         with self._s.lock:
-            channel = self._mention(check_present("udid", udid), None, udid, at)
+            enrollment_id, _ = self._resolve(udid)
+            channel = self._mention(enrollment_id, None, enrollment_id, at)
             channel.record = replace(channel.record, blocked=True)
 
     def unblock(self, udid: str) -> None:
         """See `storage.base.Enrollments`."""
         with self._s.lock:
-            channel = self._s.channels.get(udid)
+            _, channel = self._resolve(udid)
             if channel is None or not channel.record.blocked:
                 raise NotFound(f"delete device with udid {udid}: not found: Device udid {udid}")
             channel.record = replace(channel.record, blocked=False)

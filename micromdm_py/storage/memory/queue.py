@@ -37,7 +37,7 @@ class QueuePart(Part):
     ) -> Enqueued:
         """See `storage.base.CommandQueue`."""
         with self._s.lock:
-            enrollment_id, _ = self._resolve(api_id)
+            enrollment_id = self._addressed(api_id)
             if once is not None:
                 kept_at, answer = self._s.once.get(once.digest, (None, b""))
                 if kept_at is not None and at - kept_at < ONCE_KEPT:
@@ -65,7 +65,7 @@ class QueuePart(Part):
         """See `storage.base.CommandQueue`."""
         with self._s.lock:
             for api_id, _ in orders:
-                self._resolve(api_id)
+                self._addressed(api_id)
             return [
                 self.enqueue(api_id, entry, at=at, push=push, once=key)
                 for (api_id, entry), key in zip(orders, once or [None] * len(orders), strict=True)

@@ -243,15 +243,29 @@ class Part:
 
     def _resolve(self, api_id: str) -> tuple[str, Channel | None]:
         """Enrollment id that an administrator's id means, and its channel when it is known."""
-        if check_present("udid", api_id) in self._s.channels:
-            return api_id, self._s.channels[api_id]
+        named = self._s.channels.get(check_present("udid", api_id))
+        if named is not None and (named.record.kind or named.record.blocked or named.open_commands):
+            return api_id, named
         if api_id == SHARED_IPAD_USER_ID:
             raise MalformedField("udid", "every Shared iPad has this UserID; say UDID:UserShortName")
         users = [one for one in self._s.channels.values() if _is_channel_of(one.record, api_id)]
         if len(users) > 1:
             names = ", ".join(sorted(one.record.enrollment_id for one in users))
             raise Conflict(f"user {api_id} has several channels: {names}")
-        return (users[0].record.enrollment_id, users[0]) if users else (api_id, None)
+        return (users[0].record.enrollment_id, users[0]) if users else (api_id, named)
+
+    def _addressed(self, api_id: str) -> str:
+        """The enrollment id of `_resolve`, for what shall reach somebody.
+
+        Raises: Conflict for the UserID of a channel when something that never spoke to us has that name.
+        """
+        enrollment_id, channel = self._resolve(api_id)
+        if channel is not None and channel.record.kind is None:
+            users = [one.record for one in self._s.channels.values() if _is_channel_of(one.record, api_id)]
+            if users:
+                names = ", ".join(sorted(one.enrollment_id for one in users))
+                raise Conflict(f"{api_id} has never enrolled, but is also the user of {names}")
+        return enrollment_id
 
     def _known(self, api_id: str) -> Channel:
         """As `_resolve`, but only for an id that exists."""
