@@ -1,11 +1,12 @@
 """One server per store: a lock that dies with its owner."""
 
+import contextlib
 import fcntl
 import os
 import time
 from pathlib import Path
 
-from micromdm_py.errors import StoreInUse
+from micromdm_py.errors import StartupError, StoreInUse
 
 __all__ = ["FileLock", "lock_store"]
 
@@ -41,8 +42,9 @@ class FileLock:
                     os.close(fd)
                     return False
                 time.sleep(_PAUSE_S)
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+        with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, b"%d\n" % os.getpid(), 0)
         self._fd = fd
         return True
 
@@ -63,10 +65,16 @@ class FileLock:
 def lock_store(config_path: Path, wait_s: float = 1.0) -> FileLock:
     """Make this process the only server on the store in ``config_path``.
 
-    Raises: StoreInUse when another server keeps the lock for ``wait_s`` seconds.
+    Raises: StoreInUse when another server keeps the lock for ``wait_s`` seconds; StartupError when the
+        folder cannot be written.
     """
     lock = FileLock(config_path / "server.lock")
-    if not lock.acquire(wait_s):
+    try:
+        taken = lock.acquire(wait_s)
+    except OSError as fault:
+        reason = (fault.strerror or "").lower()
+        raise StartupError(f"opening store {config_path}: server.lock: {reason}") from fault
+    if not taken:
         owner = lock.owner()
         by = f" by process {owner}" if owner else ""
         raise StoreInUse(f"opening store {config_path}: in use{by}: timeout")

@@ -124,6 +124,13 @@ def test_a_config_path_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     assert f"creating config directory {tmp_path}/file/store: " in log
 
 
+def test_a_folder_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "store" / "server.lock").mkdir(parents=True)
+    code, log = refused(tmp_path / "store")
+    assert code == 1
+    assert log == f"opening store {tmp_path}/store: server.lock: is a directory\n"
+
+
 def test_a_worker_that_cannot_start_stops_the_server(tmp_path: Path) -> None:
     server = launch(tmp_path / "store", build_error="the store is broken")
     assert server.process.wait(30) == 1
