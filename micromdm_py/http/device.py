@@ -3,9 +3,10 @@
 Every refusal has an empty body. The signature is checked over the raw bytes before anything is parsed.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_plus
 
 import falcon
 
@@ -68,10 +69,16 @@ class DeviceResource:
 
 
 def url_params(query: str) -> Mapping[str, str]:
-    """Query parameters; of a repeated one the first counts, an empty value stays."""
-    if not query:
-        return {}
+    """Query parameters; of a repeated one the first counts, an empty value stays.
+
+    As with MicroMDM, what holds a semicolon or a broken escape is no parameter.
+    """
     found: dict[str, str] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True, errors="replace"):
-        found.setdefault(name, value)
+    for part in query.split("&"):
+        if part and not _NO_PARAMETER.search(part):
+            name, _, value = part.partition("=")
+            found.setdefault(unquote_plus(name), unquote_plus(value))
     return found
+
+
+_NO_PARAMETER = re.compile(";|%(?![0-9A-Fa-f]{2})")

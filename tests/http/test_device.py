@@ -319,6 +319,8 @@ def test_parameters_of_the_url_reach_the_event(bench: DeviceBench) -> None:
         ("a=%FF", {"a": "\N{REPLACEMENT CHARACTER}"}),
         ("&&", {}),
         ("=x", {"": "x"}),
+        ("a;b=1&c=2;d&e=3", {"e": "3"}),
+        ("a=%zz&%4=1&b=%&c=%41", {"c": "A"}),
     ],
 )
 def test_query_parameters(query: str, found: dict[str, str]) -> None:
