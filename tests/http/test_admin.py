@@ -40,7 +40,8 @@ def text(answer: Answer) -> str:
 
 @pytest.mark.parametrize("path", ["/admin", "/admin/devices", "/admin/devices/A", "/admin/events"])
 def test_without_a_session_there_is_only_the_login(bench: Bench, path: str) -> None:
-    for session in ("", "micromdm_session=made-up", 'micromdm_session="', "other=1"):
+    long = cookie(bench) + "; a=b" * 4000
+    for session in ("", "micromdm_session=made-up", 'micromdm_session="', "other=1", long):
         answer = bench.ask("GET", path, key=None, cookie=session)
         assert (answer.status, answer.headers["location"], answer.body) == (303, "/admin/login", b"")
     assert b'name="token"' in bench.ask("GET", "/admin/login", key=None).body

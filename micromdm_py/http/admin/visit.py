@@ -19,6 +19,8 @@ __all__ = ["LoginResource", "LogoutResource", "visitors_only"]
 COOKIE = "micromdm_session"
 HOME, LOGIN = "/admin", "/admin/login"
 MAX_FORM_BYTES = 4096
+MAX_COOKIE_CHARS = 16_384
+"""Longest Cookie header that is looked at; browsers keep 4 KiB for a cookie."""
 Responder = Callable[..., None]
 R = TypeVar("R", bound=Responder)
 
@@ -97,8 +99,11 @@ class LogoutResource:
 
 
 def _cookie(req: falcon.Request) -> str:
+    sent = req.env.get("HTTP_COOKIE", "")
+    if len(sent) > MAX_COOKIE_CHARS:  # to take it apart costs much
+        return ""
     try:
-        found = SimpleCookie(req.env.get("HTTP_COOKIE", "")).get(COOKIE)
+        found = SimpleCookie(sent).get(COOKIE)
     except CookieError:
         return ""
     return found.value if found else ""
