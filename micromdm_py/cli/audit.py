@@ -22,7 +22,11 @@ def audit(config_path: Path, limit: int, who: str) -> int:
     if limit < 1:
         raise StartupError("-limit must be at least 1")
     with existing_store(config_path) as store:
-        entries = store.audit_entries(limit=limit, who=who or None)
+        page = store.audit_entries(limit=limit, who=who or None)
+        entries = page.entries
+        while page.next and len(entries) < limit:
+            page = store.audit_entries(before=page.next, limit=limit - len(entries), who=who or None)
+            entries = [*entries, *page.entries]
     for entry in entries:
         told = (entry.who, entry.action, entry.target, entry.detail, entry.request, entry.request_id)
         click.echo("\t".join((rfc3339(entry.at), *map(_printable, told))))

@@ -90,10 +90,10 @@ class AuditResource:
         """List who has changed what, newest first."""
         limit = query_number(req, "limit", 1, MAX_LIMIT, default=100)
         before = query_number(req, "cursor", 1, NEWEST_CURSOR, default=NEWEST_CURSOR)
-        found = self._log.audit_entries(before=before, limit=limit, who=query_value(req, "who"))
-        document: dict[str, object] = {"entries": [_shown(entry) for entry in found]}
-        if len(found) == limit:
-            document["next"] = str(found[-1].sequence)
+        page = self._log.audit_entries(before=before, limit=limit, who=query_value(req, "who"))
+        document: dict[str, object] = {"entries": [_shown(entry) for entry in page.entries]}
+        if page.next:
+            document["next"] = str(page.next)
         reply(resp, json_reply(document))
 
 

@@ -29,8 +29,8 @@ Path = Mapping[str, str]
 
 MAX_TARGETS = 1000
 """Targets of one request at most."""
-MAX_COUNTED = 10_000
-"""Newest records of a target that `grouped` looks at."""
+MAX_COUNTED, PAGE = 10_000, 1000
+"""Newest records of a target that `grouped` looks at, and how many at once."""
 
 _PATTERNS = {
     "organizationId": re.compile(r"[a-fA-F0-9]{24}|[a-zA-Z0-9-]{3,}"),
@@ -110,14 +110,14 @@ class Family:
 
     def _newest(self, target: EnrollmentRecord, wanted: CommandFilter) -> list[CommandRecord]:
         found: list[CommandRecord] = []
-        page = replace(wanted, limit=1000)
-        while len(found) < MAX_COUNTED:
+        page = replace(wanted, limit=PAGE)
+        for _ in range(MAX_COUNTED // PAGE):
             records = self._store.commands(target.enrollment_id, page)
             found += records.records
             if not records.next:
                 break
             page = replace(page, cursor=records.next)
-        return found[:MAX_COUNTED]
+        return found
 
     # --- changing ---
 

@@ -2,12 +2,16 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
 
 from micromdm_py.storage.records import AuditEntry
 
-__all__ = ["AuditLog", "Documents", "Shelf"]
+__all__ = ["MAX_AUDIT_LOOKED_AT", "AuditLog", "AuditPage", "Documents", "Shelf"]
+
+MAX_AUDIT_LOOKED_AT = 1000
+"""Entries of the audit log looked at for one page at most: it may go back a year."""
 
 T = TypeVar("T")
 
@@ -56,6 +60,19 @@ class Shelf(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """A part of the audit log.
+
+    Attributes:
+        entries: newest first.
+        next: number that the next page begins below, 0 when there is none.
+    """
+
+    entries: list[AuditEntry]
+    next: int = 0
+
+
 class AuditLog(Protocol):
     """What administrators' programs have written."""
 
@@ -69,8 +86,12 @@ class AuditLog(Protocol):
 
     def audit_entries(
         self, *, before: int | None = None, limit: int = 100, who: str | None = None
-    ) -> list[AuditEntry]:
-        """Entries from the newest on, those below a sequence number, of one caller if `who` is given."""
+    ) -> AuditPage:
+        """Entries from the newest on, those below a sequence number, of one caller if `who` is given.
+
+        At most `MAX_AUDIT_LOOKED_AT` entries are looked at, so a page may hold fewer than `limit` and not be
+        the last.
+        """
         ...
 
     def forget_audit(self, *, before: datetime, limit: int) -> int:

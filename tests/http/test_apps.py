@@ -237,7 +237,7 @@ def test_without_a_repository_there_are_no_apps() -> None:
 
 def test_an_upload_is_in_the_audit_log(bench: Bench) -> None:
     put(bench, *NAMES, *FILES)
-    (entry,) = bench.store.audit_entries()
+    (entry,) = bench.store.audit_entries().entries
     assert (entry.action, entry.target) == ("mdm.apple.app.set", "a.pkg a.plist")
 
 

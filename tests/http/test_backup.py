@@ -26,5 +26,5 @@ def test_only_get_fetches_it() -> None:
 def test_fetching_it_is_in_the_audit_log() -> None:
     bench = Bench()
     bench.ask("GET", "/boltbackup")
-    (entry,) = bench.store.audit_entries()
+    (entry,) = bench.store.audit_entries().entries
     assert entry.action == "server.backup.make"

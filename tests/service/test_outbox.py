@@ -459,10 +459,10 @@ def test_old_entries_of_the_audit_log_are_deleted(store: Store) -> None:
                 pass
         bench.clock.move(86400)
         await cleaner_of(bench).step()
-        assert len(store.audit_entries()) == 5
+        assert len(store.audit_entries().entries) == 5
         bench.clock.move(1)
         await cleaner_of(bench).step()
-        assert len(store.audit_entries()) == 1  # the newest stays, so that the numbering goes on
+        assert len(store.audit_entries().entries) == 1  # the newest stays, so that the numbering goes on
 
     play(store, story)
 

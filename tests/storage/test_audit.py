@@ -7,6 +7,7 @@ import pytest
 from micromdm_py.errors import NotFound
 from micromdm_py.storage.base import Store
 from micromdm_py.storage.records import AuditEntry
+from micromdm_py.storage.shelving import MAX_AUDIT_LOOKED_AT
 from tests.builders import NOW
 
 
@@ -21,13 +22,14 @@ def block(store: Store, udid: str, *, who: str = "ci", minutes: int = 0) -> None
 
 
 def targets(store: Store, **wanted: object) -> list[str]:
-    return [found.target for found in store.audit_entries(**wanted)]  # type: ignore[arg-type]  # its keywords
+    found = store.audit_entries(**wanted)  # type: ignore[arg-type]  # its keywords
+    return [one.target for one in found.entries]
 
 
 def test_entries_come_newest_first_as_they_were_kept(store: Store) -> None:
     for number in range(3):
         block(store, f"U{number}")
-    found = store.audit_entries()
+    found = store.audit_entries().entries
     assert [one.target for one in found] == ["U2", "U1", "U0"]
     assert found[0] == AuditEntry(
         found[0].sequence, NOW, "ci", "mdm.apple.device.block", "U2", "", "POST /", "r-1"
@@ -42,6 +44,21 @@ def test_entries_of_one_caller(store: Store) -> None:
         block(store, f"U{number}", who="even" if number % 2 == 0 else "odd")
     assert targets(store, who="even", limit=1) == ["U2"]
     assert targets(store, who="nobody") == []
+
+
+def test_a_page_says_where_the_next_begins_however_few_it_holds(store: Store) -> None:
+    for number in range(3):
+        block(store, f"U{number}")
+    for _ in range(MAX_AUDIT_LOOKED_AT - 1):
+        with store.audited(lambda: entry("push", who="busy")):
+            pass
+    first = store.audit_entries(who="ci", limit=9)
+    assert [one.target for one in first.entries] == ["U2"]
+    rest = store.audit_entries(who="ci", limit=9, before=first.next)
+    assert ([one.target for one in rest.entries], rest.next) == (["U1", "U0"], 0)
+    exact = store.audit_entries(who="ci", limit=2, before=first.next)
+    assert (len(exact.entries), exact.next) == (2, 0)
+    assert store.audit_entries(limit=1).next == store.audit_entries(limit=1).entries[0].sequence
 
 
 def test_block_that_changes_nothing_is_kept_all_the_same(store: Store) -> None:
@@ -68,10 +85,10 @@ def test_several_changes_of_a_block_are_one_entry(store: Store) -> None:
 def test_old_entries_are_forgotten_but_not_the_numbering(store: Store) -> None:
     for number in range(4):
         block(store, f"U{number}", minutes=number)
-    newest = store.audit_entries()[0].sequence
+    newest = store.audit_entries().entries[0].sequence
     assert store.forget_audit(before=NOW + timedelta(minutes=2), limit=1) == 1
     assert store.forget_audit(before=NOW + timedelta(minutes=2), limit=9) == 1
     assert targets(store) == ["U3", "U2"]
     store.forget_audit(before=NOW + timedelta(days=1), limit=9)
     block(store, "U9")
-    assert store.audit_entries()[0].sequence == newest + 1
+    assert store.audit_entries().entries[0].sequence == newest + 1

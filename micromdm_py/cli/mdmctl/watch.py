@@ -153,11 +153,16 @@ def revoke(name: str) -> int:
 @output_option
 def audit(who: str, limit: int, o: str) -> int:
     """Show what callers of the API have changed."""
-    query: dict[str, str | int] = {"limit": min(max(limit, 1), 1000)}
-    if who:
-        query["who"] = who
+    query: dict[str, str | int] = {"who": who} if who else {}
+    found: list[Any] = []
     with connect() as api:
-        found = api.call("GET", "/v1/audit", query=query)["entries"]
+        while len(found) < limit:
+            query["limit"] = min(limit - len(found), 1000)
+            page = api.call("GET", "/v1/audit", query=query)
+            found += page["entries"]
+            if "next" not in page:
+                break
+            query["cursor"] = page["next"]
     names = ("who", "action", "target", "detail", "request")
     header = ("When", "Who", "Action", "Target", "Detail", "Request")
     rows = [[go_time(one["at"]), *(one.get(name, "") for name in names)] for one in found]

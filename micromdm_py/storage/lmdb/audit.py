@@ -9,6 +9,7 @@ from micromdm_py.storage.lmdb.base import Part
 from micromdm_py.storage.lmdb.environment import Txn
 from micromdm_py.storage.lmdb.tables import from_ms, ms, u64, unu64
 from micromdm_py.storage.records import AuditEntry
+from micromdm_py.storage.shelving import MAX_AUDIT_LOOKED_AT, AuditPage
 
 __all__ = ["AuditPart"]
 
@@ -29,19 +30,22 @@ class AuditPart(Part):
 
     def audit_entries(
         self, *, before: int | None = None, limit: int = 100, who: str | None = None
-    ) -> list[AuditEntry]:
+    ) -> AuditPage:
         """See `storage.base.AuditLog`."""
         found: list[AuditEntry] = []
+        looked_at = last = 0
         with self._env.read() as txn:
             cursor = txn.cursor(self._t.audit)
             more = cursor.last() if before is None or not cursor.set_range(u64(before)) else cursor.prev()
-            while more and len(found) < limit:
-                row = cursor.value()
+            while more:
+                if len(found) == limit or looked_at == MAX_AUDIT_LOOKED_AT:
+                    return AuditPage(found, last)
+                looked_at, last, row = looked_at + 1, unu64(cursor.key()), cursor.value()
                 fields: list[str] = json.loads(row[8:])
                 if who is None or fields[0] == who:
-                    found.append(AuditEntry(unu64(cursor.key()), from_ms(unu64(row)), *fields))
+                    found.append(AuditEntry(last, from_ms(unu64(row)), *fields))
                 more = cursor.prev()
-        return found
+        return AuditPage(found)
 
     def forget_audit(self, *, before: datetime, limit: int) -> int:
         """See `storage.base.AuditLog`."""

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from micromdm_py.storage.memory.state import Part
 from micromdm_py.storage.records import AuditEntry
+from micromdm_py.storage.shelving import MAX_AUDIT_LOOKED_AT, AuditPage
 
 __all__ = ["AuditPart"]
 
@@ -24,14 +25,17 @@ class AuditPart(Part):
 
     def audit_entries(
         self, *, before: int | None = None, limit: int = 100, who: str | None = None
-    ) -> list[AuditEntry]:
+    ) -> AuditPage:
         """See `storage.base.AuditLog`."""
         with self._s.lock:
-            return [
-                entry
-                for entry in reversed(self._s.audit)
-                if (before is None or entry.sequence < before) and (who is None or entry.who == who)
-            ][:limit]
+            older = [one for one in reversed(self._s.audit) if before is None or one.sequence < before]
+        found: list[AuditEntry] = []
+        for number, entry in enumerate(older):
+            if len(found) == limit or number == MAX_AUDIT_LOOKED_AT:
+                return AuditPage(found, older[number - 1].sequence)
+            if who is None or entry.who == who:
+                found.append(entry)
+        return AuditPage(found)
 
     def forget_audit(self, *, before: datetime, limit: int) -> int:
         """See `storage.base.AuditLog`."""
