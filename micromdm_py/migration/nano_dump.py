@@ -159,9 +159,9 @@ class NanoDump:
             message or b"",
             _der(pem or ""),
             pin or "",
-            self._bytea(unlock or b""),
-            self._decoded(name, "bootstrap token", bootstrap, binascii.a2b_base64),
-            self._decoded(name, "push token", token, binascii.unhexlify),
+            self._decoded(name, "unlock token", unlock or b"", self._bytea),
+            self._decoded(name, "bootstrap token", (bootstrap or "").encode(), _base64),
+            self._decoded(name, "push token", (token or "").encode(), binascii.unhexlify),
             magic or "",
             topic or "",
             enabled in ("1", "t", "true"),
@@ -177,12 +177,16 @@ class NanoDump:
             return binascii.unhexlify(value[2:])
         return _OCTAL.sub(lambda found: _unescape(found.group(1)), value)
 
-    def _decoded(self, name: str, what: str, value: str | None, decode: Callable[[bytes], bytes]) -> bytes:
+    def _decoded(self, name: str, what: str, value: bytes, decode: Callable[[bytes], bytes]) -> bytes:
         try:
-            return decode((value or "").encode())
+            return decode(value)
         except binascii.Error:
             self._report.bucket("enrollments").lose(name, f"the {what} cannot be read")
             return b""
+
+
+def _base64(text: bytes) -> bytes:
+    return binascii.a2b_base64(text, strict_mode=True)
 
 
 def _unescape(escaped: bytes) -> bytes:

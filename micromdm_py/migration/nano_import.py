@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from micromdm_py.errors import MalformedRequest
+from micromdm_py.migration.inventory import named
 from micromdm_py.migration.keys import push_pair
 from micromdm_py.migration.nano_records import NanoCommand, NanoEnrollment, NanoStorage
 from micromdm_py.migration.report import BucketReport, Report
@@ -60,8 +61,7 @@ def nano_content(
         yield replace(scep, next_serial=gather.highest + SERIAL_GAP)
     for name in storage.queues():
         if name not in gather.known:
-            report.warnings.append(f"{name} has a queue, but is not enrolled: its queue is kept")
-            yield MovedEnrollment(EnrollmentRecord(name, "", None, name), None, gather.commands(name))
+            yield from gather.orphan(name)
 
 
 class _Gather:
@@ -106,6 +106,16 @@ class _Gather:
             self.known.add(one.name)
             yield from self._certificate(one, about)
             yield self._moved(one, message)
+
+    def orphan(self, name: str) -> Iterator[Moved]:
+        """The queue of an id that is not enrolled."""
+        try:
+            named(name, "the id")
+        except ValueError as fault:
+            self._report.bucket("queue").lose(name, str(fault))
+            return
+        self._report.warnings.append(f"{name} has a queue, but is not enrolled: its queue is kept")
+        yield MovedEnrollment(EnrollmentRecord(name, "", None, name), None, self.commands(name))
 
     def commands(self, name: str) -> tuple[MovedCommand, ...]:
         """The queue of an id, known or not."""

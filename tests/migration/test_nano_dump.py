@@ -136,6 +136,22 @@ def test_what_cannot_be_read_is_lost_and_the_rest_goes_on(dumps: Path, tmp_path:
     }
 
 
+def test_an_unlock_token_that_cannot_be_read_is_lost(dumps: Path, tmp_path: Path) -> None:
+    path = changed(dumps / "postgresql.sql", tmp_path / "x.sql", "\\\\x0001", "\\\\x000Z")
+    store, report = moved(path)
+    assert report.buckets["enrollments"].lost == [(TOKENS, "the unlock token cannot be read")]
+    assert store.enrollment(TOKENS).unlock_token == b""
+
+
+@pytest.mark.parametrize("name", ["", "x" * 300, "line\\nbreak"])
+def test_the_queue_of_what_can_be_no_id_is_lost(dumps: Path, tmp_path: Path, name: str) -> None:
+    begin = "COPY public.enrollment_queue (id, command_uuid) FROM stdin;\n"
+    row = f"{begin}{name}\tcommand-1\n\\.\n"
+    old = "COPY public.enrollment_queue ("
+    _, report = moved(changed(dumps / "postgresql.sql", tmp_path / "x.sql", old, row + old))
+    assert len(report.buckets["queue"].lost) == 1
+
+
 def test_a_row_that_comes_twice_is_refused(dumps: Path, tmp_path: Path) -> None:
     statement = "COPY public.users ("
     row = f"COPY public.users (id) FROM stdin;\n{OWNER}:{USER}\n\\.\n"
