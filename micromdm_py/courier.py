@@ -8,6 +8,7 @@ import random
 import secrets
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ from micromdm_py.service.outbox import Blocking, Cleaner, Delivering
 from micromdm_py.service.pushing import Pushing
 from micromdm_py.storage.base import Store
 
-__all__ = ["CourierSettings", "run", "serve"]
+__all__ = ["CourierSettings", "clock_steps_back", "run", "serve"]
 
 T = TypeVar("T")
 Part = Callable[[asyncio.Event], Awaitable[None]]
@@ -41,6 +42,8 @@ _STORE_THREADS = 4
 """Several, so that what is written at the same time shares one commit."""
 _CLEAN_EVERY_S = 5.0
 _LEASE_EVERY_S = 1.0
+_CLOCK_EVERY_S, _CLOCK_STEP_S = 2.0, 30.0
+"""How often the clock is looked at, and how far it may go back without harm."""
 _SHORTEST_RECORD = timedelta(minutes=1)
 _LONGEST_PAUSE_S = 30.0
 
@@ -81,7 +84,7 @@ class CourierSettings:
 
 
 def run(store: Store, settings: CourierSettings, stop: threading.Event) -> None:
-    """Do the courier's work until `stop` is set.
+    """Do the courier's work until `stop` is set. It begins anew when the clock has been set back.
 
     Waits while another courier holds the store's lease. What is on its way when the event is set gets three
     seconds to arrive.
@@ -98,7 +101,7 @@ def run(store: Store, settings: CourierSettings, stop: threading.Event) -> None:
         with store.lease("courier") as held:
             if held:
                 asyncio.run(_until(store, settings, stop))
-                return
+                continue
         _log.info("another courier works on this store; waiting")
         stop.wait(_LEASE_EVERY_S)
 
@@ -112,7 +115,37 @@ async def _until(store: Store, settings: CourierSettings, stop: threading.Event)
             loop.call_soon_threadsafe(stopped.set)
 
     threading.Thread(target=watch, name="stop", daemon=True).start()
-    await serve(store, settings, stopped)
+    watching = asyncio.create_task(_stop_at_step_back(stopped))
+    try:
+        await serve(store, settings, stopped)
+    finally:
+        watching.cancel()
+
+
+async def _stop_at_step_back(stopped: asyncio.Event) -> None:
+    await clock_steps_back()
+    _log.warning("the clock was set back: beginning anew, as what is planned lies far ahead")
+    stopped.set()
+
+
+async def clock_steps_back(
+    now: Callable[[], float] = time.time,
+    steady: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> None:
+    """Return when the clock has been set back.
+
+    Args:
+        now: the clock, in seconds.
+        steady: seconds that nobody sets.
+        pause: waits so many seconds.
+    """
+    ahead = now() - steady()
+    while True:
+        await pause(_CLOCK_EVERY_S)
+        before, ahead = ahead, now() - steady()
+        if before - ahead > _CLOCK_STEP_S:
+            return
 
 
 async def serve(store: Store, settings: CourierSettings, stop: asyncio.Event) -> None:

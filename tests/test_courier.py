@@ -1,5 +1,6 @@
 """The courier as a whole: a real store, receivers and an APNs on loopback."""
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from micromdm_py import courier
-from micromdm_py.courier import CourierSettings
+from micromdm_py.courier import CourierSettings, clock_steps_back
 from micromdm_py.net.wakeup import Waker
 from micromdm_py.receivers import WebhookTarget, parse_target
 from micromdm_py.service.dep.accounts import Accounts
@@ -152,6 +153,23 @@ def test_an_error_in_one_part_does_not_stop_the_others(
             receiver.wait_for(1)
             apns.wait_for(1)
     assert "courier: push failed" in caplog.text
+
+
+@pytest.mark.parametrize("step_s", [-31.0, -86_400.0 * 365])
+def test_a_clock_that_is_set_back_is_noticed(step_s: float) -> None:
+    shown = {"wall": 1_800_000_000.0, "steady": 50.0}
+    seconds: list[float] = []
+
+    async def pause(pause_s: float) -> None:
+        seconds.append(pause_s)
+        shown["steady"] += pause_s
+        # Slowed down, then ahead by an hour (the machine slept), and only then set back.
+        shown["wall"] += {1: pause_s - 1, 2: pause_s + 3600}.get(len(seconds), pause_s)
+        if len(seconds) == 5:
+            shown["wall"] += step_s
+
+    asyncio.run(clock_steps_back(lambda: shown["wall"], lambda: shown["steady"], pause))
+    assert len(seconds) == 5
 
 
 def test_a_second_courier_waits_for_the_first(

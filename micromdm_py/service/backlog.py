@@ -94,14 +94,18 @@ class Backlog:
 
     # -- taking in
 
-    def restore(self, held: Iterable[HeldEvent]) -> None:
-        """Take in what was held before a restart, in order of sequence."""
+    def restore(self, held: Iterable[HeldEvent], now: datetime) -> None:
+        """Take in what was held before a restart, in order of sequence.
+
+        None waits longer than it ever would, if the clock was ahead when that was planned.
+        """
+        latest = now + timedelta(seconds=REFUSED.longest_s)
         for one in held:
             line = self._lines.open(one.event.enrollment_id)
             line.held.append(one.event.sequence)
             if len(line.held) == 1:
                 line.tries = one.tries
-                line.due_at = one.due_at if one.tries else None
+                line.due_at = min(one.due_at, latest) if one.tries else None
                 self._lines.queue(line)
 
     def room(self) -> int:

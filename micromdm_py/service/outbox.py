@@ -131,7 +131,7 @@ class Delivering:
         backlog = Backlog(state.cursor, self._wants, self._draw)
         after = 0
         while held := await self._held_after(after, _PAGE):
-            backlog.restore(held)
+            backlog.restore(held, self._clock())
             after = held[-1].event.sequence
         self._backlog = backlog
         return backlog

@@ -27,7 +27,7 @@ class Bench:
 
     def restart(self) -> None:
         self.backlog = Backlog(self.cursor, lambda topic: topic != "unwanted", lambda: 0.5)
-        self.backlog.restore(self.held[key] for key in sorted(self.held))
+        self.backlog.restore((self.held[key] for key in sorted(self.held)), self.clock())
 
     def add(self, *enrollments: str, topic: str = "mdm.Connect", size: int = 10) -> None:
         for enrollment in enrollments:
@@ -146,6 +146,18 @@ def test_tries_outlive_a_restart() -> None:
     assert bench.send(REFUSED, limit=1) == [1]
     bench.settle()
     assert bench.dead[1].tries == 10
+
+
+def test_a_clock_that_was_ahead_delays_nothing_for_long() -> None:
+    bench = Bench()
+    bench.clock.move(365 * 86_400)
+    bench.add("A")
+    bench.send(REFUSED)
+    bench.settle()
+    bench.clock.move(-365 * 86_400)
+    bench.restart()
+    bench.clock.move(901)
+    assert bench.send(DELIVERED) == [1]
 
 
 def test_one_enrollment_without_an_answer_holds_up_itself_only() -> None:
