@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from micromdm_py.errors import MalformedField
 from micromdm_py.protocol.webhook import without_secrets
 from micromdm_py.storage.base import Outbox
 from micromdm_py.storage.records import StoredEvent
@@ -43,9 +44,11 @@ class Feed:
             secrets: show raw payloads that hold passwords, keys or tokens; else they are empty.
             stop: ends the wait when it says so.
         Returns: `{"events": […], "next": cursor}`; without events the cursor stays.
-        Raises: Busy.
+        Raises: Busy; MalformedField for a cursor that lies ahead, as after an older store was put back.
         """
         events = self._outbox.events_after(after, limit)
+        if not events and after > (newest := self._outbox.event_range()[1]):
+            raise MalformedField("after", f"is ahead of the newest event, {newest}")
         if not events and wait_s:
             events = self._wait(
                 lambda: self._outbox.events_after(after, limit), lambda found: bool(found) or stop(), wait_s

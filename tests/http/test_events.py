@@ -68,6 +68,12 @@ def test_feed_refuses_what_is_no_cursor(bench: Bench, query: str) -> None:
     assert answer.error.startswith(query.partition("=")[0] + ": must be a number from ")
 
 
+def test_feed_refuses_a_cursor_that_lies_ahead(bench: Bench) -> None:
+    happen(bench, "a", "b")
+    answer = bench.ask("GET", "/v1/events?after=3&wait=30")
+    assert (answer.status, answer.error) == (400, "after: is ahead of the newest event, 2")
+
+
 def test_receivers_are_shown_without_their_secrets(bench: Bench) -> None:
     assert bench.ask("GET", "/v1/webhooks").json() == {"webhooks": []}
     bench.store.receiver(URL)
