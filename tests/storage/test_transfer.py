@@ -172,8 +172,10 @@ def test_a_user_channel_without_its_device_finds_it_when_the_user_comes(empty: S
     push, waiting = MovedPush("cc" * 32, "user magic", TOPIC), (moved("left"),)
     empty.load([MovedEnrollment(replace(left, user_id="USER"), push, waiting)], at=LATER)
     empty.load([DEVICE, MovedEnrollment(other, None, waiting)], at=LATER)
-    assert [one.command_uuid for one in empty.waiting("USER")] == ["left"]
-    assert Device(empty, user(UDID, "USER"), identity("moved")).run("Acknowledged") == ["left", ""]
+    empty.enqueue("USER", command("later"), at=LATER)
+    assert [one.command_uuid for one in empty.waiting("USER")] == ["left", "later"]
+    mac = Device(empty, user(UDID, "USER"), identity("moved"))
+    assert mac.run(*["Acknowledged"] * 2) == ["left", "later", ""]
     found = empty.enrollment(f"{UDID}:USER")
     assert (found.kind, found.device_id, found.user_id) == (EnrollmentKind.USER, UDID, "USER")
     assert empty.enrollment("USER") == found
