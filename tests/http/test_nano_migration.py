@@ -75,8 +75,8 @@ def test_what_one_server_sends_the_other_takes(bench: Bench, tmp_path: Path) -> 
     old, report = MemoryStore(), Report("")
     with OldDatabase(SAMPLE, report) as database:
         old.load(content(database, report, NOW), at=NOW)
-    for name, body in checkins(old.content(), report):
-        assert bench.ask("PUT", "/nano/migration", body, key=NANO).status == 200, name
+    for message in checkins(old.content(), report):
+        assert bench.ask("PUT", "/nano/migration", message.body, key=NANO).status == 200, message.name
     for name, want in expected()["buckets"]["mdm.PushInfo"].items():
         if old.enrollment(name).blocked or name.startswith("E9462BBF"):  # checked out
             continue
