@@ -102,7 +102,7 @@ class _Case:
         if len(found) > SHOWN:
             self._fault(f"and {len(found) - SHOWN} more differences")
         if not found:
-            self._fine("everything of the old server is in the store")
+            self._fine("all that can be taken over from the old server is in the store")
 
     def who_has_come(self, new: Summary) -> None:
         """Say which devices have come to the new server."""

@@ -40,7 +40,7 @@ def test_a_move_from_its_beginning_to_its_end(file: Path, tmp_path: Path) -> Non
     status, lines = asks(*words)
     assert status == 0
     assert lines[2:4] == [
-        "ok: everything of the old server is in the store",
+        "ok: all that can be taken over from the old server is in the store",
         "ok: no device has come to the new server yet",
     ]
 
