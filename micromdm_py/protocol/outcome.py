@@ -80,16 +80,16 @@ _NOT_INSTALLED = frozenset(
 
 def _installation(answer: Answer) -> Outcome:
     """InstallApplication and InstallMedia: `State` and `RejectionReason`."""
-    rejection, state = answer.get("RejectionReason"), answer.get("State")
+    rejection, state = _word(answer, "RejectionReason"), _word(answer, "State")
     if rejection:
-        return Outcome(Verdict.REFUSED, str(rejection))
+        return Outcome(Verdict.REFUSED, rejection)
     if state in _INSTALLED:
-        return Outcome(Verdict.DONE, str(state))
+        return Outcome(Verdict.DONE, state)
     if state in _NOT_INSTALLED:
-        return Outcome(Verdict.REFUSED, str(state))
+        return Outcome(Verdict.REFUSED, state)
     if state == "Unknown":
         return Outcome(Verdict.UNKNOWN, "Unknown")
-    return Outcome(Verdict.IN_PROGRESS, str(state or "the device tells no more; ask for its applications"))
+    return Outcome(Verdict.IN_PROGRESS, state or "the device tells no more; ask for its applications")
 
 
 def _begun(answer: Answer) -> Outcome:
@@ -142,6 +142,12 @@ def _mirroring(answer: Answer) -> Outcome:
     if result in ("DestinationNotFound", "Cancelled"):
         return Outcome(Verdict.REFUSED, result)
     return Outcome(Verdict.IN_PROGRESS if result == "Prompting" else Verdict.UNKNOWN, result)
+
+
+def _word(answer: Answer, key: str) -> str:
+    """A text of an answer; "" where a device sends something else."""
+    value = answer.get(key)
+    return value if isinstance(value, str) else ""
 
 
 def _items(value: object) -> list[Answer]:

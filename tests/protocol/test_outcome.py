@@ -77,6 +77,23 @@ def test_an_acknowledged_installation_may_be_refused_or_going_on(
     assert acknowledged(request_type, **answer) == expected
 
 
+@pytest.mark.parametrize("odd", [[], {}, ["Failed"], b"Failed", 7, 1.5, True, None])
+def test_an_answer_of_odd_types_is_no_fault_of_the_server(odd: object) -> None:
+    for request_type in (
+        *("InstallApplication", "InstallEnterpriseApplication", "InstallMedia", "ApplyRedemptionCode"),
+        *("ScheduleOSUpdate", "ScheduleOSUpdateScan", "Settings", "InviteToProgram", "RequestMirroring"),
+    ):
+        names = ("State", "RejectionReason", "ErrorChain", "UpdateResults", "ScanInitiated", "Settings")
+        for name in (*names, "InvitationResult", "MirroringResult", "Status"):
+            for value in (odd, [odd], [{name: odd}], [{"Status": odd, "ErrorChain": odd}]):
+                for state in CommandState:
+                    outcome_of(request_type, state, 1, {"Status": "Acknowledged", name: value})
+    told = outcome_of(
+        "InstallApplication", CommandState.ACKNOWLEDGED, 1, {"State": odd, "RejectionReason": odd}
+    )
+    assert told.verdict is Verdict.IN_PROGRESS
+
+
 def test_an_installation_whose_end_nobody_reports_is_going_on() -> None:
     for request_type in ("InstallApplication", "InstallEnterpriseApplication", "ApplyRedemptionCode"):
         assert acknowledged(request_type)[0] == "in_progress"
