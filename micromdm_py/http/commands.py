@@ -15,7 +15,7 @@ from micromdm_py.http.permissions import CANCEL, DEVICES
 from micromdm_py.http.reply import flag, query_value, reply
 from micromdm_py.http.request import stops
 from micromdm_py.protocol.commands import OPTIONS
-from micromdm_py.service.access import CREATE
+from micromdm_py.service.access import ADMINISTRATOR, CREATE
 from micromdm_py.service.command_records import CommandRecords
 from micromdm_py.service.commands import Commands, Permit, Receipt
 
@@ -38,6 +38,12 @@ def permit(req: falcon.Request) -> Permit:
     return check
 
 
+def once_key(req: falcon.Request) -> str:
+    """The Idempotency-Key of a request, which counts for its caller alone: answers may hold secrets."""
+    key, caller = req.get_header("Idempotency-Key") or "", caller_of(req)
+    return f"{caller.name}\0{key}" if key and caller != ADMINISTRATOR else key
+
+
 def options(req: falcon.Request) -> dict[str, object]:
     """How to queue a command, as far as the query says."""
     return {name: value for name in OPTIONS if (value := query_value(req, name)) is not None}
@@ -52,7 +58,7 @@ HOW = {
     "expires_at": note(TIME, "when the command is withdrawn"),
     "from": note(str, "what caused it"),
 }
-ONCE = {"Idempotency-Key": note(str, "the same key within 24 hours gets the first answer and queues nothing")}
+ONCE = {"Idempotency-Key": note(str, "the same key of a caller within 24 hours gets the first answer")}
 NOT_YET = "With wait: the time is over and the device has not answered."
 
 
@@ -127,7 +133,7 @@ class BulkResource:
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Queue a command for many devices."""
         body = read_body(req, self._max)
-        key = req.get_header("Idempotency-Key") or ""
+        key = once_key(req)
         queued, document = self._bulk(
             body,
             permit=permit(req),
@@ -152,7 +158,7 @@ class CommandsResource(_Queueing):
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Queue one command."""
         body = read_body(req, self._max)
-        key, wait_s = req.get_header("Idempotency-Key") or "", seconds_to_wait(req)
+        key, wait_s = once_key(req), seconds_to_wait(req)
         receipt = self._commands.queue_json(
             body, permit=permit(req), strict=flag(req, "strict"), key=key, query=options(req)
         )
@@ -179,7 +185,7 @@ class EnrollmentCommandsResource(_Queueing):
     def on_post(self, req: falcon.Request, resp: falcon.Response, udid: str) -> None:
         """Queue a property list as it is."""
         body = read_body(req, self._max)
-        key, wait_s = req.get_header("Idempotency-Key") or "", seconds_to_wait(req)
+        key, wait_s = once_key(req), seconds_to_wait(req)
         receipt = self._commands.queue_raw(udid, body, permit=permit(req), key=key, query=options(req))
         self._answer(req, resp, receipt, wait_s)
 

@@ -91,7 +91,7 @@ class Commands:
             body: the request's body.
             permit: called before anything is stored; may raise Forbidden.
             strict: refuse what breaks Apple's schema.
-            key: Idempotency-Key of the caller, "" for none; it counts for one id and one kind of request.
+            key: Idempotency-Key as for `once_digest`; it counts for one id and one kind of request.
             query: options (`service.options`) given beside the body.
         Returns: the reply; for a key seen before, the first reply.
         Raises: MalformedRequest, Forbidden, Conflict, StorageUnavailable.
@@ -190,9 +190,10 @@ def once_digest(kind: str, api_id: str, key: str) -> bytes | None:
     """What stands for an idempotency key.
 
     The id is part of it: a caller who sends the same job to many devices under one key means each of them.
+    What comes before a NUL in `key` names the caller: nobody gets the answer that another one got.
     """
     if not key:
         return None
-    if len(key) > MAX_KEY_CHARS:
+    if len(key.rpartition("\0")[2]) > MAX_KEY_CHARS:
         raise MalformedField("Idempotency-Key", f"is longer than {MAX_KEY_CHARS} characters")
     return hashlib.sha256("\0".join((kind, api_id, key)).encode("utf-8", "surrogatepass")).digest()

@@ -360,6 +360,20 @@ def test_a_command_is_queued_even_when_too_many_wait(bench: Bench) -> None:
     assert record(bench, "c3")["status"] == "Pending"
 
 
+def test_a_key_brings_nobody_the_answer_that_another_caller_got(bench: Bench, phone: Phone) -> None:
+    some = token(bench, "mdm.apple.command.create:ProfileList")
+    lock = json.dumps({"udid": "U", "request_type": "DeviceLock", "pin": "123456"}).encode()
+    body = json.dumps({"udid": "U", "request_type": "ProfileList"}).encode()
+    first = bench.ask("POST", "/v1/commands", lock, idempotency_key="k")
+    own = [bench.ask("POST", "/v1/commands", body, key=some, idempotency_key="k") for _ in range(2)]
+    assert "123456" in str(first.body) and "123456" not in str(own[0].body)
+    assert own[0].body == own[1].body and len(phone.waiting()) == 2
+    assert bench.ask("POST", "/v1/commands", lock, idempotency_key="k").body == first.body
+    long = bench.ask("POST", "/v1/commands", body, key=some, idempotency_key="k" * 129)
+    assert (long.status, long.error.partition(":")[0]) == (400, "Idempotency-Key")
+    assert bench.ask("POST", "/v1/commands", body, key=some, idempotency_key="k" * 128).status == 201
+
+
 def test_waiting_with_a_key_that_was_used_brings_the_first_answer(bench: Bench) -> None:
     body = b'{"udid": "U", "request_type": "ProfileList", "command_uuid": "c1"}'
     first = bench.ask("POST", "/v1/commands", body, idempotency_key="k")
