@@ -25,6 +25,7 @@ PAGE = {"status": bool, "data": {"items": [ANY], "next": str}}
 CREATION = {
     "command": needed({"RequestType": needed(str)}, "keys as in the property list"),
     "targetIds": note([str], "where the path names no target"),
+    "confirm": note(int, "how many targets; needed to erase or lock more than ten"),
 }
 ERRORS = {404: "Organization, target or command is unknown."}
 

@@ -16,7 +16,7 @@ from micromdm_py.service.options import QueueOptions, read_options
 from micromdm_py.storage.base import CommandQueue, Enrollments
 from micromdm_py.storage.records import SEARCHED, NewEntry, Once
 
-__all__ = ["Bulk", "BulkStore"]
+__all__ = ["Bulk", "BulkStore", "check_confirmed"]
 
 BATCH = 256
 """Commands of one transaction."""
@@ -121,8 +121,8 @@ class Bulk:
             permit_search()
         ids = _ids(fields["udids"]) if "udids" in fields else list(self._matching(fields["filter"]))
         permit(f"{len(ids)} devices", command.request_type, options.replaces)
-        if command.request_type in DANGEROUS and not dry_run:
-            _check_confirmed(command.request_type, len(ids), fields.get("confirm"))
+        if not dry_run:
+            check_confirmed(command.request_type, len(ids), fields.get("confirm"))
         return _Job(ids, command, options, dry_run, key)
 
     def _command(self, command: Any) -> NewCommand:  # Any: a JSON value
@@ -208,8 +208,16 @@ def _ids(value: Any) -> list[str]:  # Any: a JSON value
     return list(dict.fromkeys(value))
 
 
-def _check_confirmed(request_type: str, count: int, confirm: object) -> None:
-    if confirm is None and count <= FREE:
+def check_confirmed(request_type: str, count: int, confirm: object) -> None:
+    """Let nobody erase or lock many devices who has not said how many.
+
+    Args:
+        request_type: of the command.
+        count: how many devices would get it.
+        confirm: the number that the caller gave, None for none.
+    Raises: MalformedField.
+    """
+    if request_type not in DANGEROUS or (confirm is None and count <= FREE):
         return
     if confirm != count or isinstance(confirm, bool):
         raise MalformedField(

@@ -15,6 +15,7 @@ from micromdm_py.logs import request_id
 from micromdm_py.protocol.commands import NewCommand, convert_fields
 from micromdm_py.protocol.jsonbody import read_object
 from micromdm_py.protocol.jsonreply import json_reply
+from micromdm_py.service.bulk import check_confirmed
 from micromdm_py.service.command_records import CommandRecords, RecordStore
 from micromdm_py.service.command_view import camel_record
 from micromdm_py.service.commands import Permit, check_api_id, copies
@@ -44,7 +45,7 @@ _OPTIONS = {
     "ttl": "ttl",
     "from": "from",
 }
-_BODY = ("command", "targetIds", *_OPTIONS)
+_BODY = ("command", "targetIds", "confirm", *_OPTIONS)
 
 
 class Family:
@@ -154,6 +155,7 @@ class Family:
         targets = [self._target({**path, "targetId": name}) for name in names]
         ids = [target.enrollment_id for target in targets]
         permit(",".join(ids), command.request_type, options.replaces)
+        check_confirmed(command.request_type, len(ids), fields.get("confirm"))
         entries = copies(command, len(ids), self._make_uuid)
         orders = [(name, options.apply(entry)) for name, entry in zip(ids, entries, strict=True)]
         queued = self._store.enqueue_all(orders, at=self._now())

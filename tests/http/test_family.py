@@ -290,6 +290,17 @@ def test_one_unknown_target_and_nothing_is_queued(bench: Bench, phone: Device) -
     assert bench.store.waiting("UDID-1") == []
 
 
+def test_erasing_many_takes_their_number(bench: Bench) -> None:
+    names = [f"UDID-{number}" for number in range(11)]
+    for name in names:
+        Device(bench.store, name).enrolls()
+    body: dict[str, object] = {"command": {"RequestType": "EraseDevice"}, "targetIds": names}
+    for confirm in ({}, {"confirm": 10}, {"confirm": True}):
+        assert failed(ask(bench, "POST", "/device", body | confirm))[:2] == (400, 3002)
+    assert bench.store.waiting(names[0]) == []
+    assert len(data(ask(bench, "POST", "/device", body | {"confirm": 11}))) == 11
+
+
 def test_superseding(bench: Bench, phone: Device) -> None:
     first = queue(bench)
     queue(bench, {**SECURITY_INFO, "supersede": True})
