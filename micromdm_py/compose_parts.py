@@ -19,6 +19,7 @@ from micromdm_py.config import Config
 from micromdm_py.errors import StartupError
 from micromdm_py.http.app import Services
 from micromdm_py.http.client_certificate import ClientCertificates
+from micromdm_py.http.dep import Dep
 from micromdm_py.http.nano import NanoServices
 from micromdm_py.http.permissions import KNOWN
 from micromdm_py.http.proxy import ProxyHeaders, TrustedProxies
@@ -119,9 +120,7 @@ class Parts:
             push=self._push,
             push_certificates=self._push_certificates,
             nano=self._nano,
-            dep=build_dep(
-                store, self._accounts, self._slots, user_agent=user_agent(), wake=self._wake, now=now
-            ),
+            dep=self._dep,
             tokens=token_service(store),
             audit_log=store,
             quarantine=store,
@@ -221,6 +220,11 @@ class Parts:
     @cached_property
     def _accounts(self) -> Accounts:
         return Accounts(self._store, self._config.dep_url, self._config.depsim)
+
+    @cached_property
+    def _dep(self) -> Dep:
+        store, accounts, slots = self._store, self._accounts, self._slots
+        return build_dep(store, accounts, slots, user_agent=user_agent(), wake=self._wake, now=now)
 
     @cached_property
     def _files(self) -> FileRepository | None:
