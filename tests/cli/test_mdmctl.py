@@ -14,9 +14,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from micromdm_py.cli.go_flags import GoCommand
+from micromdm_py.cli.mdmctl.api import Unreachable
 from micromdm_py.cli.mdmctl.main import mdmctl
 from micromdm_py.cli.mdmctl.output import go_time
 from micromdm_py.cli.mdmctl.signing import load_key, new_key, pem_key
+from micromdm_py.cli.mdmctl.watch import follow_feed
+from micromdm_py.errors import StartupError
 from micromdm_py.protocol.signature import verify_attached
 from tests.examples.running import API_KEY, Server, enrol, serving
 from tests.fakes import push_pair
@@ -304,6 +307,40 @@ def test_events_webhooks_tokens_and_audit(run: Run, udid: str) -> None:
     run("tokens", "revoke", "-name", "ci")
     assert "UTC" in run("tokens", "list").output.splitlines()[1]
     assert "server.token.revoke" in run("audit", "-limit", "1").output
+
+
+def feed(*pages: dict[str, object] | Exception) -> tuple[Callable[..., object], list[object]]:
+    """A feed that answers one page after the other, and the cursors it was asked for."""
+    left, cursors = list(pages), []
+
+    def fetch(*, query: dict[str, object]) -> object:
+        cursors.append(query["after"])
+        page = left.pop(0)
+        if isinstance(page, Exception):
+            raise page
+        return page
+
+    return fetch, cursors
+
+
+def test_a_tail_waits_for_a_server_that_restarts(capsys: pytest.CaptureFixture[str]) -> None:
+    away = Unreachable("connection refused")
+    first, second = {"events": [{"n": 1}], "next": "1"}, {"events": [{"n": 2}], "next": "2"}
+    fetch, cursors = feed(first, away, away, second, StartupError("gone"))
+    pauses: list[None] = []
+    events = follow_feed(fetch, 0, True, lambda: pauses.append(None))
+    assert [next(events), next(events)] == [{"n": 1}, {"n": 2}]
+    with pytest.raises(StartupError, match="gone"):
+        next(events)
+    assert cursors == [0, "1", "1", "1", "2"] and len(pauses) == 2
+    assert capsys.readouterr().err == "connection refused; trying again until it answers\n"
+
+
+@pytest.mark.parametrize("follow", [True, False])
+def test_a_tail_ends_when_the_server_is_not_there_to_begin_with(follow: bool) -> None:
+    fetch, _ = feed(Unreachable("connection refused"))
+    with pytest.raises(Unreachable):
+        list(follow_feed(fetch, 0, follow, lambda: None))
 
 
 # --- what goes wrong ---

@@ -11,10 +11,15 @@ import httpx
 from micromdm_py.cli.mdmctl.config import ServerConfig, active_server
 from micromdm_py.errors import StartupError, in_words
 
-__all__ = ["Api", "Json", "connect", "segment"]
+__all__ = ["Api", "Json", "Unreachable", "connect", "segment"]
 
 Json = Any  # what a server answered; each command knows the shape
 TIMEOUT = httpx.Timeout(30.0, read=90.0, write=None)
+_AWAY = (502, 503, 504)
+
+
+class Unreachable(StartupError):
+    """The server gave no answer, or a proxy before it said that it is away."""
 
 
 class Api:
@@ -59,7 +64,7 @@ class Api:
             content: a body that is no JSON.
             query: parameters of the URL.
             files: parts of a form, as httpx takes them.
-        Raises: StartupError with the server's own words.
+        Raises: StartupError with the server's own words; Unreachable without an answer of it.
         """
         how: dict[str, Any] = {"params": dict(query or {})}  # Any: handed to httpx
         if document is not None:
@@ -74,7 +79,9 @@ class Api:
             told = in_words(fault)
             if "certificate verify failed" in told:
                 told += "; SSL_CERT_FILE names the authorities to trust"
-            raise StartupError(f"{method} {self.url}{path}: {told}") from fault
+            raise Unreachable(f"{method} {self.url}{path}: {told}") from fault
+        if answer.status_code in _AWAY:
+            raise Unreachable(_refusal(answer))
         if answer.status_code >= 400:
             raise StartupError(_refusal(answer))
         try:

@@ -1,16 +1,21 @@
 """``mdmctl`` beyond MicroMDM's: events, webhooks, tokens, audit log."""
 
 import json
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import click
 
 from micromdm_py.cli.go_flags import GoCommand, go_option
-from micromdm_py.cli.mdmctl.api import connect, segment
+from micromdm_py.cli.mdmctl.api import Json, Unreachable, connect, segment
 from micromdm_py.cli.mdmctl.output import go_time, output_option, show
 from micromdm_py.errors import StartupError
 
-__all__ = ["audit", "events", "tokens", "webhooks"]
+__all__ = ["audit", "events", "follow_feed", "tokens", "webhooks"]
+
+_PAUSE_S = 2.0
 
 
 @click.group()
@@ -26,16 +31,43 @@ def tail(after: int, follow: bool, o: str) -> int:
     """Show events as they happen, one line each; -o json shows them whole."""
     if o not in ("table", "json"):
         raise StartupError("-o must be table or json")
-    cursor: str | int = after
     with connect() as api:
-        while True:
-            query = {"after": cursor, "limit": 1000, "wait": 30 if follow else 0}
-            page = api.call("GET", "/v1/events", query=query)
-            for event in page["events"]:
-                click.echo(json.dumps(event) if o == "json" else _line(event))
-            cursor = page["next"]
-            if not follow and not page["events"]:
-                return 0
+        fetch = partial(api.call, "GET", "/v1/events")
+        for event in follow_feed(fetch, after, follow, lambda: time.sleep(_PAUSE_S)):
+            click.echo(json.dumps(event) if o == "json" else _line(event))
+    return 0
+
+
+def follow_feed(
+    fetch: Callable[..., Json], after: str | int, follow: bool, pause: Callable[[], object]
+) -> Iterator[dict[str, Any]]:
+    """Give the events of the feed; a server that restarts meanwhile is waited for, and nothing is missed.
+
+    Args:
+        fetch: asks for a page, with its parameters as `query`.
+        after: cursor to begin behind.
+        follow: wait for new events; else end at the newest one.
+        pause: waits before the server is asked again.
+    Raises: StartupError, also when the server cannot be reached at the beginning.
+    """
+    query: dict[str, str | int] = {"after": after, "limit": 1000, "wait": 30 if follow else 0}
+    reached = away = False
+    while True:
+        try:
+            page = fetch(query=query)
+        except Unreachable as fault:
+            if not (follow and reached):
+                raise
+            if not away:
+                click.echo(f"{fault}; trying again until it answers", err=True)
+            away = True
+            pause()
+            continue
+        reached, away = True, False
+        yield from page["events"]
+        query["after"] = page["next"]
+        if not follow and not page["events"]:
+            return
 
 
 def _line(event: dict[str, Any]) -> str:
