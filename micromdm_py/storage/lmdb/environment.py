@@ -1,6 +1,7 @@
 """The LMDB environment: opening, reading, and writing by group commit."""
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -25,6 +26,7 @@ SCHEMA = 1
 MAX_READERS = 4096
 MAX_BATCH = 256
 """Operations in one commit at most, so that the first of them does not wait for ever."""
+_EIO = os.strerror(errno.EIO)
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -375,5 +377,6 @@ def _outward(fault: BaseException) -> BaseException:
 
 def _reason(fault: Exception) -> str:
     """The part of an LMDB error that says why, without call and path."""
-    text = str(fault).rsplit(": ", 1)[-1]
-    return text or os.strerror(5)
+    text = str(fault).rsplit(": ", 1)[-1] or _EIO
+    # LMDB says no more than this when only a part of a page could be written.
+    return f"{text} (is the disk full?)" if text == _EIO else text
