@@ -12,9 +12,8 @@ from micromdm_py.protocol.lifecycle import FINAL_STATES, ORIGINS, CommandState
 from micromdm_py.protocol.times import read_time
 from micromdm_py.service.command_view import Whole, snake_record
 from micromdm_py.service.commands import Receipt, check_api_id
-from micromdm_py.storage.base import CommandQueue, Enrollments
-from micromdm_py.storage.history import CommandFilter, CommandHistory
-from micromdm_py.storage.records import CommandRecord, EnrollmentRecord
+from micromdm_py.storage.base import CommandHistory, CommandQueue, Enrollments
+from micromdm_py.storage.records import CommandFilter, CommandRecord, EnrollmentRecord
 
 __all__ = ["CommandRecords", "RecordStore", "Wait", "parse_filter"]
 

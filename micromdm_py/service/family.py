@@ -20,8 +20,7 @@ from micromdm_py.service.command_records import CommandRecords, RecordStore
 from micromdm_py.service.command_view import camel_record
 from micromdm_py.service.commands import Permit, check_api_id, copies
 from micromdm_py.service.options import read_options
-from micromdm_py.storage.history import CommandFilter
-from micromdm_py.storage.records import CommandRecord, EnrollmentRecord
+from micromdm_py.storage.records import CommandFilter, CommandRecord, EnrollmentRecord
 
 __all__ = ["MAX_TARGETS", "Family", "Path"]
 

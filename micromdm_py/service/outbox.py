@@ -9,8 +9,7 @@ from typing import Protocol, TypeVar
 from micromdm_py.errors import StorageUnavailable
 from micromdm_py.protocol.delivery import DeliveryResult
 from micromdm_py.service.backlog import MAX_TRIES, Backlog, Delivery, Progress
-from micromdm_py.storage.base import AuditLog, Outbox
-from micromdm_py.storage.history import CommandHistory
+from micromdm_py.storage.base import AuditLog, CommandHistory, Outbox
 from micromdm_py.storage.records import HeldEvent, StoredEvent
 
 __all__ = ["Blocking", "Cleaner", "Delivering", "SendEvent"]

@@ -15,9 +15,9 @@ from micromdm_py.protocol.plist import loads
 from micromdm_py.service.command_view import Whole, camel_record
 from micromdm_py.service.commands import check_api_id
 from micromdm_py.service.why import Finding, Why
-from micromdm_py.storage.base import CommandQueue, Enrollments, Outbox, PushBook, Quarantine
-from micromdm_py.storage.history import CommandFilter, CommandHistory
+from micromdm_py.storage.base import CommandHistory, CommandQueue, Enrollments, Outbox, PushBook, Quarantine
 from micromdm_py.storage.records import (
+    CommandFilter,
     CommandRecord,
     DevicePage,
     DeviceSearch,

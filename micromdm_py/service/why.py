@@ -11,9 +11,8 @@ from micromdm_py.errors import NotConfigured, NotFound
 from micromdm_py.protocol.jsonreply import json_reply, rfc3339
 from micromdm_py.protocol.lifecycle import OPEN_STATES, CommandState
 from micromdm_py.service.commands import check_api_id
-from micromdm_py.storage.base import Enrollments, PushBook
-from micromdm_py.storage.history import CommandFilter, CommandHistory
-from micromdm_py.storage.records import CommandRecord, EnrollmentRecord, PushTarget
+from micromdm_py.storage.base import CommandHistory, Enrollments, PushBook
+from micromdm_py.storage.records import CommandFilter, CommandRecord, EnrollmentRecord, PushTarget
 
 __all__ = ["Finding", "Why", "WhyStore", "explain"]
 

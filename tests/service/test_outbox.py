@@ -15,8 +15,7 @@ from micromdm_py.protocol.delivery import DeliveryResult, Verdict
 from micromdm_py.protocol.webhook import wants
 from micromdm_py.service.outbox import Cleaner, Delivering
 from micromdm_py.storage.base import Outbox, Store
-from micromdm_py.storage.history import CommandFilter
-from micromdm_py.storage.records import AuditEntry, HeldEvent, ReceiverState, StoredEvent
+from micromdm_py.storage.records import AuditEntry, CommandFilter, HeldEvent, ReceiverState, StoredEvent
 from tests.builders import command
 from tests.fakes.clock import Clock
 from tests.fakes.outgoing import NOW, add_event, new_store

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from micromdm_py.errors import MdmError
 from micromdm_py.storage.base import Store
-from micromdm_py.storage.history import CommandFilter
+from micromdm_py.storage.records import CommandFilter
 from tests.builders import Device, command, event, report
 from tests.storage.backends import open_lmdb
 

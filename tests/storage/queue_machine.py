@@ -18,9 +18,10 @@ from micromdm_py.errors import MdmError
 from micromdm_py.protocol.enrollment import EnrollmentRef
 from micromdm_py.protocol.report import Report
 from micromdm_py.storage.base import Store
-from micromdm_py.storage.history import CommandFilter, CommandPage
 from micromdm_py.storage.memory.store import MemoryStore
 from micromdm_py.storage.records import (
+    CommandFilter,
+    CommandPage,
     CommandRecord,
     DeviceFilter,
     DuePush,

@@ -14,10 +14,10 @@ import pytest
 from micromdm_py.errors import MdmError, NotFound
 from micromdm_py.protocol.lifecycle import CommandState
 from micromdm_py.storage.base import Store
-from micromdm_py.storage.history import CommandFilter
 from micromdm_py.storage.lmdb.store import LmdbStore
 from micromdm_py.storage.lmdb.tables import QUEUE
 from micromdm_py.storage.memory.store import MemoryStore
+from micromdm_py.storage.records import CommandFilter
 from tests.builders import Device
 from tests.storage.agreement import check_agreement
 from tests.storage.backends import open_lmdb

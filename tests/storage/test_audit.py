@@ -6,8 +6,8 @@ import pytest
 
 from micromdm_py.errors import NotFound
 from micromdm_py.storage.base import Store
+from micromdm_py.storage.base.audit import MAX_AUDIT_LOOKED_AT
 from micromdm_py.storage.records import AuditEntry
-from micromdm_py.storage.shelving import MAX_AUDIT_LOOKED_AT
 from tests.builders import NOW
 
 

@@ -11,8 +11,8 @@ from types import FrameType
 
 import pytest
 
-from micromdm_py.storage.history import CommandFilter
 from micromdm_py.storage.lmdb.store import LmdbStore
+from micromdm_py.storage.records import CommandFilter
 from tests.builders import NOW, Device, command, event, report
 from tests.storage.observing import contents
 

@@ -8,10 +8,9 @@ import pytest
 from micromdm_py.errors import CommandDone, Conflict, MalformedField, NotFound
 from micromdm_py.protocol.lifecycle import FINAL_STATES, OPEN_STATES, CommandState
 from micromdm_py.storage.base import Store
-from micromdm_py.storage.history import CommandFilter
 from micromdm_py.storage.lmdb import history
 from micromdm_py.storage.lmdb.store import LmdbStore
-from micromdm_py.storage.records import NewEntry, PushOutcome
+from micromdm_py.storage.records import CommandFilter, NewEntry, PushOutcome
 from micromdm_py.storage.timeline import MAX_ENTRIES
 from tests.builders import NOW, SHARED, Device, command, device, report, user
 from tests.storage.observing import contents

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
 
+from micromdm_py.storage.base.audit import MAX_AUDIT_LOOKED_AT
 from micromdm_py.storage.lmdb.base import Part
 from micromdm_py.storage.lmdb.environment import Txn
 from micromdm_py.storage.lmdb.tables import from_ms, ms, u64, unu64
-from micromdm_py.storage.records import AuditEntry
-from micromdm_py.storage.shelving import MAX_AUDIT_LOOKED_AT, AuditPage
+from micromdm_py.storage.records import AuditEntry, AuditPage
 
 __all__ = ["AuditPart"]
 

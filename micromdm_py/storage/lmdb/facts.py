@@ -1,11 +1,11 @@
 """What devices told about themselves: their facts with an index for searches, and their last answers."""
 
 from micromdm_py.protocol.report import DEVICE_INFORMATION, KEPT_ANSWERS, Report
-from micromdm_py.storage.history import plain_imei
 from micromdm_py.storage.lmdb.base import Part
 from micromdm_py.storage.lmdb.environment import Txn
 from micromdm_py.storage.lmdb.tables import from_ms, text_key, u64, unu64
 from micromdm_py.storage.records import SEARCHED, Answer, folded
+from micromdm_py.storage.targets import plain_imei
 
 __all__ = ["IMEI", "SHORT_NAME", "FactPart", "fact_prefix", "facts_of"]
 

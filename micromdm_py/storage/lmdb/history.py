@@ -5,12 +5,11 @@ from datetime import datetime
 
 from micromdm_py.errors import CommandDone
 from micromdm_py.protocol.lifecycle import OPEN_STATES, CommandState
-from micromdm_py.storage.history import CommandFilter, CommandPage, read_cursor
 from micromdm_py.storage.lmdb.commands import Command
 from micromdm_py.storage.lmdb.environment import Txn
 from micromdm_py.storage.lmdb.queue import QueuePart
 from micromdm_py.storage.lmdb.tables import COMMAND, command_key, ms, u64, unpair, unu64
-from micromdm_py.storage.records import CommandRecord
+from micromdm_py.storage.records import CommandFilter, CommandPage, CommandRecord
 
 __all__ = ["HistoryPart"]
 
@@ -20,11 +19,11 @@ _END = (1 << 64) - 1
 
 
 class HistoryPart(QueuePart):
-    """Implements `storage.history.CommandHistory` but for `find_target`."""
+    """Implements `storage.base.CommandHistory` but for `find_target`."""
 
     def commands(self, api_id: str, wanted: CommandFilter) -> CommandPage:
-        """See `storage.history.CommandHistory`."""
-        before = read_cursor(wanted.cursor)
+        """See `storage.base.CommandHistory`."""
+        before = wanted.page_start()
         found: list[CommandRecord] = []
         looked_at = last = 0
         with self._env.read() as txn:
@@ -60,7 +59,7 @@ class HistoryPart(QueuePart):
                 yield sequence, row
 
     def command_bodies(self, command_ids: Sequence[str]) -> list[tuple[bytes, bytes]]:
-        """See `storage.history.CommandHistory`."""
+        """See `storage.base.CommandHistory`."""
         keys = [bytes.fromhex(command_id[8:]) for command_id in command_ids]
         with self._env.read() as txn:
             return [
@@ -69,7 +68,7 @@ class HistoryPart(QueuePart):
             ]
 
     def cancel(self, api_id: str, command: str, *, at: datetime, request_id: str = "") -> CommandRecord:
-        """See `storage.history.CommandHistory`."""
+        """See `storage.base.CommandHistory`."""
 
         def operation(txn: Txn) -> CommandRecord:
             number, sequence, found = self._find(txn, api_id, command)
@@ -85,7 +84,7 @@ class HistoryPart(QueuePart):
     # --- expiry and retention ---
 
     def expire_commands(self, *, at: datetime, limit: int) -> int:
-        """See `storage.history.CommandHistory`."""
+        """See `storage.base.CommandHistory`."""
         if not self._due(self._t.expiry, ms(at), 1):
             return 0
         return self._env.write(lambda txn: self._expire(txn, ms(at), limit))
@@ -103,7 +102,7 @@ class HistoryPart(QueuePart):
         return len(due)
 
     def forget_commands(self, *, before: datetime, limit: int) -> int:
-        """See `storage.history.CommandHistory`."""
+        """See `storage.base.CommandHistory`."""
         if not self._due(self._t.done, ms(before) - 1, 1):
             return 0
         return self._env.write(lambda txn: self._forget(txn, ms(before) - 1, limit))

@@ -8,13 +8,14 @@ however many wait and however many there have been.
 
 import re
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from micromdm_py.errors import NotFound, Unenroll
 from micromdm_py.protocol.enrollment import EnrollmentRef
 from micromdm_py.protocol.lifecycle import OPEN_STATES, CommandState, after_report
 from micromdm_py.protocol.report import FINAL, Report, Status
 from micromdm_py.protocol.webhook import Event
+from micromdm_py.storage.base.queue import ONCE_KEPT
 from micromdm_py.storage.lmdb.base import Binding, SeenTimes
 from micromdm_py.storage.lmdb.commands import Command, Commands
 from micromdm_py.storage.lmdb.environment import Environment, Txn
@@ -36,7 +37,6 @@ from micromdm_py.storage.timeline import ANSWERED, HANDED_OUT, WITHDRAWN
 __all__ = ["QueuePart"]
 
 LETTERS = {CommandState.AWAITING: b"a", CommandState.PENDING: b"p", CommandState.TRIED: b"t"}
-ONCE_KEPT = timedelta(hours=24)
 _COMMAND_ID = re.compile(r"[0-9a-fA-F]{24}")
 
 

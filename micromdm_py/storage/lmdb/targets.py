@@ -1,20 +1,20 @@
 """Finding an enrollment by whatever name an administrator has for it."""
 
-from micromdm_py.storage.history import choose_target, plain_imei
 from micromdm_py.storage.lmdb.enrollments import EnrollmentPart
 from micromdm_py.storage.lmdb.environment import Txn
 from micromdm_py.storage.lmdb.facts import IMEI, SHORT_NAME, fact_prefix
 from micromdm_py.storage.lmdb.tables import unu64
 from micromdm_py.storage.records import EnrollmentRecord
+from micromdm_py.storage.targets import choose_target, plain_imei
 
 __all__ = ["TargetPart"]
 
 
 class TargetPart(EnrollmentPart):
-    """Implements `storage.history.CommandHistory.find_target`."""
+    """Implements `storage.base.CommandHistory.find_target`."""
 
     def find_target(self, name: str, *, user: bool) -> EnrollmentRecord:
-        """See `storage.history.CommandHistory`."""
+        """See `storage.base.CommandHistory`."""
         with self._env.read() as txn:
             records = [self._record(txn, number) for number in sorted(self._numbers_named(txn, name, user))]
         return choose_target(name, records, user=user)

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
+from micromdm_py.storage.base.audit import MAX_AUDIT_LOOKED_AT
 from micromdm_py.storage.memory.state import Part
-from micromdm_py.storage.records import AuditEntry
-from micromdm_py.storage.shelving import MAX_AUDIT_LOOKED_AT, AuditPage
+from micromdm_py.storage.records import AuditEntry, AuditPage
 
 __all__ = ["AuditPart"]
 

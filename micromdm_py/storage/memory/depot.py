@@ -1,19 +1,13 @@
-"""The certificate authority's memory, one-time challenges and quarantine, in dicts."""
+"""What the certificate authority remembers: its key, issued certificates, challenges, in dicts."""
 
 import hashlib
 from collections.abc import Callable
 from datetime import datetime
 
-from micromdm_py.protocol.webhook import Event
+from micromdm_py.storage.base.depot import FIRST_SERIAL
 from micromdm_py.storage.memory.state import Part
 
-__all__ = ["DepotPart", "QuarantinePart"]
-
-FIRST_SERIAL = 2
-QUARANTINE_AT = 3
-REMEMBERED_PER_IDENTITY = 8
-"""Different undecodable reports that are counted for one identity; the oldest count makes room."""
-QUARANTINE_KEPT = 1000
+__all__ = ["DepotPart"]
 
 
 class DepotPart(Part):
@@ -56,26 +50,3 @@ class DepotPart(Part):
             found = challenge in self._s.challenges
             self._s.challenges.discard(challenge)
             return found
-
-
-class QuarantinePart(Part):
-    """Implements `storage.base.Quarantine`."""
-
-    def undecodable(self, fingerprint: bytes, body: bytes, event: Event | None, *, at: datetime) -> bool:
-        """See `storage.base.Quarantine`."""
-        digest = hashlib.sha256(body).digest()
-        with self._s.lock:
-            counts = self._s.undecodable.setdefault(fingerprint, {})
-            count = counts.pop(digest, 0) + 1
-            counts[digest] = count
-            if len(counts) > REMEMBERED_PER_IDENTITY:
-                del counts[next(iter(counts))]
-            if count == QUARANTINE_AT:
-                self._s.quarantine = [*self._s.quarantine, (at, fingerprint, body)][-QUARANTINE_KEPT:]
-                self._append("", event, at)
-            return count >= QUARANTINE_AT
-
-    def quarantined(self, limit: int = 100) -> list[tuple[datetime, bytes, bytes]]:
-        """See `storage.base.Quarantine`."""
-        with self._s.lock:
-            return self._s.quarantine[::-1][:limit]

@@ -5,25 +5,25 @@ from datetime import datetime
 
 from micromdm_py.errors import CommandDone
 from micromdm_py.protocol.lifecycle import OPEN_STATES, CommandState
-from micromdm_py.storage.history import CommandFilter, CommandPage, choose_target, read_cursor
 from micromdm_py.storage.memory.queue import QueuePart
-from micromdm_py.storage.records import CommandRecord, EnrollmentRecord
+from micromdm_py.storage.records import CommandFilter, CommandPage, CommandRecord, EnrollmentRecord
+from micromdm_py.storage.targets import choose_target
 
 __all__ = ["HistoryPart"]
 
 
 class HistoryPart(QueuePart):
-    """Implements `storage.history.CommandHistory`."""
+    """Implements `storage.base.CommandHistory`."""
 
     def find_target(self, name: str, *, user: bool) -> EnrollmentRecord:
-        """See `storage.history.CommandHistory`."""
+        """See `storage.base.CommandHistory`."""
         with self._s.lock:
             records = [one.record for one in self._s.channels.values()]
         return choose_target(name, records, user=user)
 
     def commands(self, api_id: str, wanted: CommandFilter) -> CommandPage:
-        """See `storage.history.CommandHistory`."""
-        before = read_cursor(wanted.cursor)
+        """See `storage.base.CommandHistory`."""
+        before = wanted.page_start()
         with self._s.lock:
             newest_first = sorted(self._known(api_id).commands.items(), reverse=True)
             found = [
@@ -35,7 +35,7 @@ class HistoryPart(QueuePart):
         return CommandPage(page, page[-1].command_id[8:] if page and len(found) > len(page) else "")
 
     def command_bodies(self, command_ids: Sequence[str]) -> list[tuple[bytes, bytes]]:
-        """See `storage.history.CommandHistory`."""
+        """See `storage.base.CommandHistory`."""
         with self._s.lock:
             kept = {
                 one.command_id: (one.entry.payload, one.report or b"")
@@ -45,7 +45,7 @@ class HistoryPart(QueuePart):
         return [kept.get(command_id, (b"", b"")) for command_id in command_ids]
 
     def cancel(self, api_id: str, command: str, *, at: datetime, request_id: str = "") -> CommandRecord:
-        """See `storage.history.CommandHistory`."""
+        """See `storage.base.CommandHistory`."""
         with self._s.lock:
             found = self._find(api_id, command)
             if found.state not in OPEN_STATES:
@@ -54,7 +54,7 @@ class HistoryPart(QueuePart):
             return found.record
 
     def expire_commands(self, *, at: datetime, limit: int) -> int:
-        """See `storage.history.CommandHistory`."""
+        """See `storage.base.CommandHistory`."""
         with self._s.lock:
             waiting = [one for channel in self._s.channels.values() for one in channel.open_commands]
             expired = [one for one in waiting if one.has_expired(at)]
@@ -64,7 +64,7 @@ class HistoryPart(QueuePart):
         return len(expired[:limit])
 
     def forget_commands(self, *, before: datetime, limit: int) -> int:
-        """See `storage.history.CommandHistory`."""
+        """See `storage.base.CommandHistory`."""
         with self._s.lock:
             done = [
                 (one.done_at, one.sequence, channel)

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from micromdm_py.errors import NotFound, Unenroll
 from micromdm_py.protocol.enrollment import EnrollmentKind, EnrollmentRef
 from micromdm_py.protocol.lifecycle import FINAL_STATES, CommandState, after_report
 from micromdm_py.protocol.report import DEVICE_INFORMATION, FINAL, KEPT_ANSWERS, Report, Status
 from micromdm_py.protocol.webhook import Event
+from micromdm_py.storage.base.queue import ONCE_KEPT
 from micromdm_py.storage.memory.pushbook import schedule
 from micromdm_py.storage.memory.state import Binding, Channel, Part, Queued
 from micromdm_py.storage.records import (
@@ -25,7 +26,6 @@ from micromdm_py.storage.timeline import ANSWERED, CREATED, HANDED_OUT
 
 __all__ = ["QueuePart"]
 
-ONCE_KEPT = timedelta(hours=24)
 BRINGS_REFUSED_BACK = FINAL | {Status.IDLE}
 
 

@@ -4,11 +4,12 @@ import contextlib
 from collections.abc import Iterator
 
 from micromdm_py.storage.memory.audit import AuditPart
-from micromdm_py.storage.memory.depot import DepotPart, QuarantinePart
+from micromdm_py.storage.memory.depot import DepotPart
 from micromdm_py.storage.memory.enrollments import EnrollmentPart
 from micromdm_py.storage.memory.history import HistoryPart
 from micromdm_py.storage.memory.outbox import OutboxPart
 from micromdm_py.storage.memory.pushbook import PushPart
+from micromdm_py.storage.memory.quarantine import QuarantinePart
 from micromdm_py.storage.memory.shelf import ShelfPart
 from micromdm_py.storage.memory.state import State
 from micromdm_py.storage.memory.transfer import TransferPart

@@ -1,7 +1,7 @@
-"""The queues of commands as the services see them; part of `storage.base`, whose rules hold here too."""
+"""The queues of commands, one for each enrollment."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from micromdm_py.protocol.report import Report
@@ -16,7 +16,10 @@ from micromdm_py.storage.records import (
     WaitingCommand,
 )
 
-__all__ = ["CommandQueue"]
+__all__ = ["ONCE_KEPT", "CommandQueue"]
+
+ONCE_KEPT = timedelta(hours=24)
+"""How long an idempotency key counts."""
 
 
 class CommandQueue(Protocol):

@@ -1,12 +1,16 @@
-"""Commands on their way into a store and out of it; `storage.records` offers them too."""
+"""Commands on their way into a store and out of it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from micromdm_py.errors import MalformedField
 from micromdm_py.protocol.lifecycle import CommandState
 
 __all__ = [
+    "CommandFilter",
+    "CommandPage",
     "CommandRecord",
     "Enqueued",
     "NewEntry",
@@ -15,6 +19,8 @@ __all__ = [
     "Step",
     "WaitingCommand",
 ]
+
+_CURSOR = re.compile("[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,3 +156,60 @@ class CommandRecord:
     expires_at: datetime | None = None
     info: Mapping[str, str] = field(default_factory=dict)
     timeline: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CommandFilter:
+    """Which records of an enrollment to list: those that fit everything that is given.
+
+    Attributes:
+        states, request_types, origins, groups: any of; empty for all.
+        since, until: when the command was created, both included.
+        cursor: `next` of the page before, "" for the newest ones.
+        limit: how many records at most.
+    """
+
+    states: frozenset[CommandState] = frozenset()
+    request_types: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    since: datetime | None = None
+    until: datetime | None = None
+    cursor: str = ""
+    limit: int = 100
+
+    def page_start(self) -> int | None:
+        """The sequence number below which the page begins, None for the newest. Raises: MalformedField."""
+        if not self.cursor:
+            return None
+        if not _CURSOR.fullmatch(self.cursor):
+            raise MalformedField("cursor", "is not one of this program")
+        return int(self.cursor, 16)
+
+    def fits(self, record: CommandRecord) -> bool:
+        """Whether a record is one of those wanted."""
+        created_at = record.created_at
+        return self.names(record.state, record.request_type, record.origin, record.group) and (
+            (self.since is None or created_at >= self.since)
+            and (self.until is None or created_at <= self.until)
+        )
+
+    def names(self, state: CommandState, request_type: str, origin: str, group: str) -> bool:
+        """Whether it wants these, whatever the time."""
+        return (
+            (not self.states or state in self.states)
+            and (not self.request_types or request_type in self.request_types)
+            and (not self.origins or origin in self.origins)
+            and (not self.groups or group in self.groups)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CommandPage:
+    """Records, newest first; `next` is the cursor of the following page, "" at the end.
+
+    A page may hold fewer records than wanted, or none, and not be the last.
+    """
+
+    records: list[CommandRecord]
+    next: str = ""
