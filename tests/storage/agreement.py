@@ -2,7 +2,7 @@
 
 from micromdm_py.protocol.lifecycle import OPEN_STATES
 from micromdm_py.storage.base import Store
-from micromdm_py.storage.lmdb.commands import Command, _group, _hash
+from micromdm_py.storage.lmdb.commands import Command, index_key
 from micromdm_py.storage.lmdb.queue import LETTERS
 from micromdm_py.storage.lmdb.tables import COMMAND, QUEUE, UUID, pair, u64, unu64
 from tests.storage.observing import contents
@@ -25,7 +25,7 @@ def check_agreement(store: Store) -> int:
     expiring: Rows = {}
     places: dict[bytes, int] = {}
     for (number, sequence), command in commands.items():
-        key = u64(number) + UUID + _group(command.state) + _hash(command.uuid) + u64(sequence)
+        key = index_key(number, sequence, command)
         order = unu64(uuids[key][1:])
         expected_uuids[key] = uuids[key]
         assert u64(sequence) in tables["payload"]

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from micromdm_py.errors import NotFound, StorageUnavailable
-from micromdm_py.storage.lmdb.environment import MAX_BATCH, Alone, Environment, Txn
+from micromdm_py.storage.lmdb.environment import MAX_BATCH, Alone, Environment
+from micromdm_py.storage.lmdb.transactions import Txn
 
 MAP_BYTES = 1 << 20
 

@@ -7,12 +7,13 @@ import pytest
 
 from micromdm_py.protocol.lifecycle import CommandState
 from micromdm_py.protocol.report import Report, Status
-from micromdm_py.storage.lmdb.base import SeenTimes
 from micromdm_py.storage.lmdb.commands import Command
-from micromdm_py.storage.lmdb.environment import Environment, Txn
+from micromdm_py.storage.lmdb.environment import Environment
 from micromdm_py.storage.lmdb.queue import LETTERS
+from micromdm_py.storage.lmdb.seen import SeenTimes
 from micromdm_py.storage.lmdb.store import LmdbStore
 from micromdm_py.storage.lmdb.tables import QUEUE, Contact, u64, unu64
+from micromdm_py.storage.lmdb.transactions import Txn
 from micromdm_py.storage.records import Served
 from tests.builders import Device
 from tests.storage import test_queue as rules

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from micromdm_py.storage.base.audit import MAX_AUDIT_LOOKED_AT
 from micromdm_py.storage.lmdb.base import Part
-from micromdm_py.storage.lmdb.environment import Txn
 from micromdm_py.storage.lmdb.tables import from_ms, ms, u64, unu64
+from micromdm_py.storage.lmdb.transactions import Txn
 from micromdm_py.storage.records import AuditEntry, AuditPage
 
 __all__ = ["AuditPart"]

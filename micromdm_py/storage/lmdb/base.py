@@ -1,14 +1,14 @@
 """What every part of the LMDB store shares: ids to numbers, contact rows, bindings, time of last contact."""
 
 import json
-import threading
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from micromdm_py.errors import Conflict, IdentityMismatch, MalformedField, NotFound
 from micromdm_py.protocol.enrollment import SHARED_IPAD_USER_ID, EnrollmentKind, EnrollmentRef
 from micromdm_py.protocol.ids import MAX_ID_BYTES, check_present
-from micromdm_py.storage.lmdb.environment import Environment, Txn
+from micromdm_py.storage.lmdb.environment import Environment
+from micromdm_py.storage.lmdb.seen import SeenTimes
 from micromdm_py.storage.lmdb.tables import (
     BLOCKED,
     CHECKED_OUT,
@@ -17,18 +17,17 @@ from micromdm_py.storage.lmdb.tables import (
     NO_FINGERPRINT,
     QUEUE,
     Contact,
+    Fields,
     id_key,
     ms,
     text_key,
     u64,
     unu64,
 )
+from micromdm_py.storage.lmdb.transactions import Txn, rows
 from micromdm_py.storage.records import Identity
 
 __all__ = ["Binding", "Part"]
-
-SEEN_FLUSH_S = 5.0
-"""How long the time of a contact that changed nothing else may wait in memory."""
 
 
 @dataclass(slots=True)
@@ -44,62 +43,6 @@ class Binding:
     rows: list[tuple[str, int, int | None, Contact]] = field(default_factory=list)
     known: dict[str, tuple[int | None, Contact]] = field(default_factory=dict)
     rebound: bool = False
-
-
-class SeenTimes:
-    """Times of contacts that wrote nothing, kept in memory until the next commit or for a few seconds.
-
-    They are a convenience, not a promise: what a crash takes of them is at most the last seconds.
-    """
-
-    def __init__(self, env: Environment) -> None:
-        """Write with every commit of `env`."""
-        self._env = env
-        self._lock = threading.Lock()
-        self._times: dict[int, int] = {}
-        self._timer: threading.Timer | None = None
-        env.before_commit(self._flush)
-
-    def note(self, number: int, at_ms: int) -> None:
-        """Remember that an enrollment was seen."""
-        with self._lock:
-            self._times[number] = at_ms
-            if self._timer is None:
-                self._timer = threading.Timer(SEEN_FLUSH_S, self._due)
-                self._timer.daemon = True
-                self._timer.start()
-
-    def noted(self, number: int) -> int:
-        """When an enrollment was seen, as far as that is not written yet: milliseconds, or 0."""
-        return self._times.get(number, 0)
-
-    def close(self) -> None:
-        """Write what is left."""
-        with self._lock:
-            timer = self._timer
-        if timer is not None:
-            timer.cancel()
-            self._due()
-
-    def _due(self) -> None:
-        with self._lock:
-            self._timer = None
-        if self._times:
-            self._env.write(lambda txn: None)
-
-    def _flush(self, txn: Txn) -> None:
-        if not self._times:
-            return
-        with self._lock:
-            times, self._times = self._times, {}
-        for number, at_ms in times.items():
-            key = u64(number) + CONTACT
-            row = txn.get(key, db=self._env.tables.own)
-            if row is not None:
-                contact = Contact.decode(row)
-                if contact.seen_ms < at_ms:
-                    contact.seen_ms = at_ms
-                    txn.put(key, contact.encode(), db=self._env.tables.own)
 
 
 class Part:
@@ -136,16 +79,17 @@ class Part:
         number = self._env.next_number(txn, b"enrollment")
         txn.put(id_key(enrollment_id), u64(number), db=self._t.ids)
         self._put_contact(txn, number, Contact(kind=kind))
-        self._put_facts(txn, number, {"id": enrollment_id, "device": device_id, "at": at_ms})
+        self._put_fields(txn, number, {"id": enrollment_id, "device": device_id, "at": at_ms})
         return number
 
-    def _facts(self, txn: Txn, number: int) -> dict[str, object]:
+    def _fields(self, txn: Txn, number: int) -> Fields:
+        """What the `enrollment` table has of an enrollment, {} when it was never mentioned."""
         row = txn.get(u64(number), db=self._t.enrollment)
-        found: dict[str, object] = json.loads(row) if row else {}
+        found: Fields = json.loads(row) if row else {}
         return found
 
-    def _put_facts(self, txn: Txn, number: int, facts: dict[str, object]) -> None:
-        txn.put(u64(number), json.dumps(facts, separators=(",", ":")).encode(), db=self._t.enrollment)
+    def _put_fields(self, txn: Txn, number: int, fields: Fields) -> None:
+        txn.put(u64(number), json.dumps(fields, separators=(",", ":")).encode(), db=self._t.enrollment)
 
     def _resolve(self, txn: Txn, api_id: str) -> tuple[str, int | None]:
         """Enrollment id and number that an administrator's id means.
@@ -158,9 +102,9 @@ class Part:
             return api_id, number
         if api_id == SHARED_IPAD_USER_ID:
             raise MalformedField("udid", "every Shared iPad has this UserID; say UDID:UserShortName")
-        found = [self._facts(txn, n) for n in self._numbers(txn, self._t.user, api_id)]
+        found = [self._fields(txn, n) for n in self._numbers(txn, self._t.user, api_id)]
         if len(found) > 1:
-            names = ", ".join(sorted(str(facts["id"]) for facts in found))
+            names = ", ".join(sorted(str(fields["id"]) for fields in found))
             raise Conflict(f"user {api_id} has several channels: {names}")
         if found:
             enrollment_id = str(found[0]["id"])
@@ -181,7 +125,7 @@ class Part:
         """
         enrollment_id, number = self._resolve(txn, api_id)
         if number is not None and enrollment_id == api_id and not self._contact(txn, number).kind:
-            users = [str(self._facts(txn, n)["id"]) for n in self._numbers(txn, self._t.user, api_id)]
+            users = [str(self._fields(txn, n)["id"]) for n in self._numbers(txn, self._t.user, api_id)]
             if users:
                 names = ", ".join(sorted(users))
                 raise Conflict(f"{api_id} has never enrolled, but is also the user of {names}")
@@ -196,15 +140,11 @@ class Part:
 
     def _numbers(self, txn: Txn, table: object, text: str) -> list[int]:
         """Enrollment numbers an index has for a text."""
-        prefix = id_key(text) + b"\0"
-        cursor = txn.cursor(table)
-        found = []
-        more = cursor.set_range(prefix)
-        while more and (key := cursor.key()).startswith(prefix):
-            if len(key) == len(prefix) + 8:
-                found.append(unu64(key[-8:]))
-            more = cursor.next()
-        return found
+        return self._numbers_at(txn, table, id_key(text) + b"\0")
+
+    def _numbers_at(self, txn: Txn, table: object, prefix: bytes) -> list[int]:
+        """Enrollment numbers of the index keys that are a prefix and a number."""
+        return [unu64(key[-8:]) for key, _ in rows(txn, table, prefix) if len(key) == len(prefix) + 8]
 
     def _head(self, txn: Txn, number: int, letter: bytes = b"") -> tuple[bytes, int, int] | None:
         """First open command (of a letter) of a queue: (letter, order, sequence); see `lmdb.queue`."""
@@ -274,28 +214,28 @@ class Part:
         code = KINDS.index(ref.kind)
         number = self._number(txn, ref.enrollment_id)
         if number is None:
-            number = self._homeless(txn, ref)
+            number = self._adopt(txn, ref)
         if number is None:
             number = self._mention(txn, ref.enrollment_id, 0, ref.device_id, at_ms)
         contact = self._contact(txn, number)
         if ref.kind.is_user_channel and contact.kind != code:
             contact.kind = code
-            facts = self._facts(txn, number)
-            facts.update(device=ref.device_id, user_id=ref.user_id)
-            self._put_facts(txn, number, facts)
+            fields = self._fields(txn, number)
+            fields.update(device=ref.device_id, user_id=ref.user_id)
+            self._put_fields(txn, number, fields)
             if ref.kind is not EnrollmentKind.SHARED_IPAD:
                 txn.put(text_key(ref.user_id, number), b"", db=self._t.user)
             self._put_contact(txn, number, contact)
         return number, contact
 
-    def _homeless(self, txn: Txn, ref: EnrollmentRef) -> int | None:
-        """Number of a user channel that was moved here without its device, which is known from now on."""
+    def _adopt(self, txn: Txn, ref: EnrollmentRef) -> int | None:
+        """Give a user channel that was moved here without its device its id from now on; its number."""
         number = self._number(txn, ref.user_id) if ref.kind is EnrollmentKind.USER else None
-        if number is None or (facts := self._facts(txn, number)).get("user_id") != ref.user_id:
+        if number is None or (fields := self._fields(txn, number)).get("user_id") != ref.user_id:
             return None
         txn.delete(id_key(ref.user_id), db=self._t.ids)
         txn.put(id_key(ref.enrollment_id), u64(number), db=self._t.ids)
-        self._put_facts(txn, number, {**facts, "id": ref.enrollment_id})
+        self._put_fields(txn, number, {**fields, "id": ref.enrollment_id})
         return number
 
     def check_binding(self, ref: EnrollmentRef, identity: Identity, *, at: datetime) -> None:

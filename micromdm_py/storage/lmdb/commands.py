@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from micromdm_py.protocol.lifecycle import CommandState
-from micromdm_py.storage.lmdb.environment import Environment, Txn
+from micromdm_py.storage.lmdb.environment import Environment
 from micromdm_py.storage.lmdb.tables import UUID, command_key, from_ms, maybe_ms, ms, u64, unu64
+from micromdm_py.storage.lmdb.transactions import Txn
 from micromdm_py.storage.records import CommandRecord, NewEntry, PushOutcome
 from micromdm_py.storage.timeline import CREATED, Entry, append, push_entry, steps
 
-__all__ = ["Command", "Commands"]
+__all__ = ["Command", "Commands", "command_id", "index_key"]
 
 HANDED_OUT, REFUSED, UNTOUCHED, FINISHED = b"h", b"n", b"p", b"z"
 """Groups of the uuid index; an answer counts for the command that is out, a refused one, an untouched one."""
@@ -150,18 +151,16 @@ class Commands:
     def index(self, txn: Txn, number: int, sequence: int, command: Command, order: int) -> None:
         """Enter a command under its uuid; `order` is its place in the queue while it is open."""
         place = command.state[0].encode() + u64(order)
-        key = u64(number) + UUID + _group(command.state) + _hash(command.uuid) + u64(sequence)
-        txn.put(key, place, db=self._t.own)
+        txn.put(index_key(number, sequence, command), place, db=self._t.own)
 
     def unindex(self, txn: Txn, number: int, sequence: int, command: Command) -> None:
         """Take a command out of the index, before its state changes."""
-        key = u64(number) + UUID + _group(command.state) + _hash(command.uuid) + u64(sequence)
-        txn.delete(key, db=self._t.own)
+        txn.delete(index_key(number, sequence, command), db=self._t.own)
 
     def order(self, txn: Txn, number: int, sequence: int, command: Command) -> int:
         """Place of an open command in the queue, as `index` was told."""
-        key = u64(number) + UUID + _group(command.state) + _hash(command.uuid) + u64(sequence)
-        return unu64((txn.get(key, db=self._t.own) or b"")[1:])
+        place = txn.get(index_key(number, sequence, command), db=self._t.own) or b""
+        return unu64(place[1:])
 
     def answered(self, txn: Txn, number: int, uuid: str) -> tuple[int, int] | None:
         """The command an answer counts for, as (sequence, order in the queue; 0 when finished)."""
@@ -198,8 +197,10 @@ _GROUPS = {
 }
 
 
-def _group(state: CommandState) -> bytes:
-    return _GROUPS.get(state, FINISHED)
+def index_key(number: int, sequence: int, command: Command) -> bytes:
+    """Key of a command in the index of uuids."""
+    group = _GROUPS.get(command.state, FINISHED)
+    return u64(number) + UUID + group + _hash(command.uuid) + u64(sequence)
 
 
 @lru_cache(1024)

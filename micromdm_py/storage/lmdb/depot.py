@@ -8,8 +8,8 @@ from datetime import datetime
 
 from micromdm_py.storage.base.depot import FIRST_SERIAL
 from micromdm_py.storage.lmdb.base import Part
-from micromdm_py.storage.lmdb.environment import Txn
 from micromdm_py.storage.lmdb.tables import ms, u64
+from micromdm_py.storage.lmdb.transactions import Txn
 
 __all__ = ["DepotPart", "identity_row"]
 

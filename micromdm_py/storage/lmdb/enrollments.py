@@ -7,6 +7,7 @@ tokens; the flags that every connect needs are in its contact row.
 import base64
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import islice
 
 from micromdm_py.errors import NotFound
 from micromdm_py.protocol.checkin import (
@@ -19,7 +20,6 @@ from micromdm_py.protocol.checkin import (
 )
 from micromdm_py.protocol.lifecycle import CommandState
 from micromdm_py.protocol.webhook import Event
-from micromdm_py.storage.lmdb.environment import Txn
 from micromdm_py.storage.lmdb.facts import SHORT_NAME, facts_of
 from micromdm_py.storage.lmdb.outbox import append_event
 from micromdm_py.storage.lmdb.pushbook import drop_push, push_topic, store_push_data
@@ -32,16 +32,17 @@ from micromdm_py.storage.lmdb.tables import (
     LISTED,
     NO_FINGERPRINT,
     Contact,
+    Fields,
+    int_field,
     maybe_ms,
     ms,
     u64,
     unu64,
 )
+from micromdm_py.storage.lmdb.transactions import Txn, rows
 from micromdm_py.storage.records import DeviceFilter, EnrollmentRecord, Identity, NewEntry
 
 __all__ = ["EnrollmentPart"]
-
-Row = dict[str, object]
 
 
 class EnrollmentPart(QueuePart):
@@ -69,11 +70,11 @@ class EnrollmentPart(QueuePart):
             contact.set(LISTED, True)
             contact.set(ENROLLED | CHECKED_OUT, False)
             self._touch(txn, number, contact, at_ms)
-            row = self._facts(txn, number)
-            self._index_facts(txn, number, facts_of(row), dict(message.facts))
-            row.update(udid=message.enrollment.udid, facts=dict(message.facts), auth_ms=at_ms, first=True)
-            row.pop("awaiting", None)
-            self._put_facts(txn, number, row)
+            fields = self._fields(txn, number)
+            self._index_facts(txn, number, facts_of(fields), dict(message.facts))
+            fields.update(udid=message.enrollment.udid, facts=dict(message.facts), auth_ms=at_ms, first=True)
+            fields.pop("awaiting", None)
+            self._put_fields(txn, number, fields)
             self._append(txn, message, event, at_ms)
             if binding.rebound:
                 self._append(txn, message, rebound, at_ms)
@@ -119,19 +120,19 @@ class EnrollmentPart(QueuePart):
 
         def operation(txn: Txn) -> bool:
             number, contact = self._begin(txn, message, identity, at_ms)
-            row = self._facts(txn, number)
-            first = bool(row.pop("first", False)) and contact.has(LISTED)
-            row.update(udid=ref.udid, token_ms=at_ms, awaiting=message.awaiting_configuration)
+            fields = self._fields(txn, number)
+            first = bool(fields.pop("first", False)) and contact.has(LISTED)
+            fields.update(udid=ref.udid, token_ms=at_ms, awaiting=message.awaiting_configuration)
             if message.unlock_token is not None:
-                row["unlock"] = base64.b64encode(message.unlock_token).decode()
+                fields["unlock"] = base64.b64encode(message.unlock_token).decode()
             if ref.kind.is_user_channel:
-                known = str(row.get("short") or "") or None
+                known = str(fields.get("short") or "") or None
                 self._index_fact(txn, number, SHORT_NAME, known, ref.user_short_name or None)
-                row.update(user_id=ref.user_id, short=ref.user_short_name, long=ref.user_long_name)
+                fields.update(user_id=ref.user_id, short=ref.user_short_name, long=ref.user_long_name)
             elif contact.has(LISTED):
                 contact.set(ENROLLED, True)
             contact.set(CHECKED_OUT, False)
-            self._put_facts(txn, number, row)
+            self._put_fields(txn, number, fields)
             self._touch(txn, number, contact, at_ms)
             data = (message.token.hex(), message.push_magic, message.topic)
             waiting = self._head(txn, number) is not None
@@ -167,9 +168,9 @@ class EnrollmentPart(QueuePart):
             device = self._number(txn, message.enrollment.device_id) or number
             known = self._contact(txn, device).has(LISTED)
             if known:
-                row = self._facts(txn, device)
-                row["bootstrap"] = base64.b64encode(message.bootstrap_token).decode()
-                self._put_facts(txn, device, row)
+                fields = self._fields(txn, device)
+                fields["bootstrap"] = base64.b64encode(message.bootstrap_token).decode()
+                self._put_fields(txn, device, fields)
             self._touch(txn, number, contact, at_ms)
             self._append(txn, message, event, at_ms)
             return known
@@ -187,35 +188,35 @@ class EnrollmentPart(QueuePart):
             self._touch(txn, number, contact, at_ms)
             self._append(txn, message, event, at_ms)
             device = self._number(txn, message.enrollment.device_id) or number
-            return base64.b64decode(str(self._facts(txn, device).get("bootstrap", "")))
+            return base64.b64decode(str(self._fields(txn, device).get("bootstrap", "")))
 
         return self._env.write(operation)
 
     # --- looking ---
 
     def _record(self, txn: Txn, number: int) -> EnrollmentRecord:
-        row, contact = self._facts(txn, number), self._contact(txn, number)
+        fields, contact = self._fields(txn, number), self._contact(txn, number)
         return EnrollmentRecord(
-            str(row["id"]),
-            f"{_int(row, 'at') // 1000:08x}{number:016x}",
+            str(fields["id"]),
+            f"{int_field(fields, 'at') // 1000:08x}{number:016x}",
             KINDS[contact.kind],
-            str(row["device"]),
-            str(row.get("udid", "")),
-            str(row.get("user_id", "")),
-            str(row.get("short", "")),
-            str(row.get("long", "")),
-            facts_of(row),
+            str(fields["device"]),
+            str(fields.get("udid", "")),
+            str(fields.get("user_id", "")),
+            str(fields.get("short", "")),
+            str(fields.get("long", "")),
+            facts_of(fields),
             contact.has(ENROLLED),
             contact.has(LISTED),
             contact.has(BLOCKED),
-            bool(row.get("awaiting", False)),
-            str(row.get("dep", "")),
-            base64.b64decode(str(row.get("unlock", ""))),
-            base64.b64decode(str(row.get("bootstrap", ""))),
+            bool(fields.get("awaiting", False)),
+            str(fields.get("dep", "")),
+            base64.b64decode(str(fields.get("unlock", ""))),
+            base64.b64decode(str(fields.get("bootstrap", ""))),
             b"" if contact.fingerprint == NO_FINGERPRINT else contact.fingerprint,
             maybe_ms(contact.seen_ms),
-            maybe_ms(_int(row, "auth_ms")),
-            maybe_ms(_int(row, "token_ms")),
+            maybe_ms(int_field(fields, "auth_ms")),
+            maybe_ms(int_field(fields, "token_ms")),
         )
 
     def enrollment(self, api_id: str) -> EnrollmentRecord:
@@ -229,47 +230,35 @@ class EnrollmentPart(QueuePart):
             if wanted.serials:
                 numbers = {n for serial in wanted.serials for n in self._numbers(txn, self._t.serial, serial)}
                 if wanted.udids:
-                    numbers &= {n for udid in wanted.udids if (n := self._number(txn, udid)) is not None}
-                listed = sorted(self._listed(txn, numbers), key=lambda row: row.enrollment_id)
+                    numbers &= self._with_ids(txn, wanted.udids)
             elif wanted.udids:
-                numbers = {n for udid in wanted.udids if (n := self._number(txn, udid)) is not None}
-                listed = sorted(self._listed(txn, numbers), key=lambda row: row.enrollment_id)
+                numbers = self._with_ids(txn, wanted.udids)
             else:
                 return self._page(txn, wanted.offset, wanted.limit)
+            listed = [self._record(txn, n) for n in numbers if self._contact(txn, n).has(LISTED)]
+        listed.sort(key=lambda record: record.enrollment_id)
         end = None if wanted.limit is None else wanted.offset + wanted.limit
         return listed[wanted.offset : end]
 
-    def _listed(self, txn: Txn, numbers: set[int]) -> list[EnrollmentRecord]:
-        return [self._record(txn, n) for n in numbers if self._contact(txn, n).has(LISTED)]
+    def _with_ids(self, txn: Txn, ids: Sequence[str]) -> set[int]:
+        return {number for one in ids if (number := self._number(txn, one)) is not None}
 
     def _page(self, txn: Txn, offset: int, limit: int | None) -> list[EnrollmentRecord]:
         """One page of all device records; the id index is in the order of ids."""
-        found: list[EnrollmentRecord] = []
-        cursor = txn.cursor(self._t.ids)
-        more = cursor.first()
-        skipped = 0
-        while more and (limit is None or len(found) < limit):
-            number = unu64(cursor.value())
-            if self._contact(txn, number).has(LISTED):
-                if skipped < offset:
-                    skipped += 1
-                else:
-                    found.append(self._record(txn, number))
-            more = cursor.next()
-        return found
+        numbers = (unu64(value) for _, value in rows(txn, self._t.ids))
+        listed = (number for number in numbers if self._contact(txn, number).has(LISTED))
+        end = None if limit is None else offset + limit
+        return [self._record(txn, number) for number in islice(listed, offset, end)]
 
     def enrolled_topics(self) -> dict[str, int]:
         """See `storage.base.Enrollments`."""
         found: dict[str, int] = {}
         with self._env.read() as txn:
-            cursor = txn.cursor(self._t.ids)
-            more = cursor.first()
-            while more:
-                number = unu64(cursor.value())
+            for _, value in rows(txn, self._t.ids):
+                number = unu64(value)
                 if self._contact(txn, number).has(ENROLLED):
                     topic = push_topic(self._t, txn, number)
                     found[topic] = found.get(topic, 0) + 1
-                more = cursor.next()
         return found
 
     # --- what an administrator changes ---
@@ -323,11 +312,11 @@ class EnrollmentPart(QueuePart):
         return [n for n in numbers if self._contact(txn, n).has(LISTED)]
 
     def _remove(self, txn: Txn, number: int, purge: bool, at_ms: int) -> None:
-        row, contact = self._facts(txn, number), self._contact(txn, number)
-        self._index_facts(txn, number, facts_of(row), {})
+        fields, contact = self._fields(txn, number), self._contact(txn, number)
+        self._index_facts(txn, number, facts_of(fields), {})
         self._forget_answers(txn, number)
-        kept: Row = {"id": row["id"], "device": row["device"], "at": row["at"]}
-        self._put_facts(txn, number, kept)
+        kept: Fields = {"id": fields["id"], "device": fields["device"], "at": fields["at"]}
+        self._put_fields(txn, number, kept)
         contact.set(LISTED | ENROLLED, False)
         if purge:
             self._withdraw(txn, number, CommandState.PROTECTION_CANCELED, at_ms)
@@ -335,8 +324,3 @@ class EnrollmentPart(QueuePart):
             txn.delete(contact.fingerprint + u64(number), db=self._t.fingerprint)
             contact = Contact(seen_ms=contact.seen_ms)
         self._put_contact(txn, number, contact)
-
-
-def _int(row: Row, key: str) -> int:
-    value = row.get(key, 0)
-    return value if isinstance(value, int) else 0

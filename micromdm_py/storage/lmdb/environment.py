@@ -12,15 +12,16 @@ import time
 from collections.abc import Callable, Iterator
 from io import FileIO
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Generic, Protocol, TypeVar, cast
 
 import lmdb
 
 from micromdm_py.errors import MdmError, StartupError, StorageUnavailable
 from micromdm_py.storage.lmdb.damage import check_complete
 from micromdm_py.storage.lmdb.tables import TABLES, u64, unu64
+from micromdm_py.storage.lmdb.transactions import Tables, Txn
 
-__all__ = ["Cursor", "Environment", "Tables", "Turns", "Txn"]
+__all__ = ["Environment", "Turns"]
 
 SCHEMA = 1
 MAX_READERS = 4096
@@ -31,85 +32,7 @@ _EIO = os.strerror(errno.EIO)
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-Table = Any
-"""Handle of a table; the binding keeps its type private."""
-
-
-class Cursor(Protocol):
-    """What we use of a cursor."""
-
-    def set_range(self, key: bytes) -> bool:
-        """Go to the first key at or after this one; false when there is none."""
-        ...
-
-    def first(self) -> bool:
-        """Go to the first key; false when there is none."""
-        ...
-
-    def last(self) -> bool:
-        """Go to the last key; false when there is none."""
-        ...
-
-    def next(self) -> bool:
-        """Go to the next key; false at the end."""
-        ...
-
-    def prev(self) -> bool:
-        """Go to the key before; false at the beginning."""
-        ...
-
-    def key(self) -> bytes:
-        """The key here."""
-        ...
-
-    def value(self) -> bytes:
-        """The value here."""
-        ...
-
-
-class Txn(Protocol):
-    """What we use of a transaction, with the types it has when buffers are off."""
-
-    def get(self, key: bytes, *, db: Table) -> bytes | None:
-        """The value of a key, None when there is none."""
-        ...
-
-    def put(
-        self, key: bytes, value: bytes, *, overwrite: bool = True, append: bool = False, db: Table
-    ) -> bool:
-        """Write a value; false when it was there and may not be overwritten."""
-        ...
-
-    def delete(self, key: bytes, *, db: Table) -> bool:
-        """Delete a key; false when there is none."""
-        ...
-
-    def cursor(self, db: Table) -> Cursor:
-        """A new cursor."""
-        ...
-
-    def stat(self, db: Table) -> dict[str, int]:
-        """Figures of a table, `entries` among them."""
-        ...
-
-
 Write = Callable[[Txn], T]
-
-
-class Tables:
-    """Handles of all tables, one attribute each."""
-
-    def __init__(self, env: lmdb.Environment) -> None:
-        """Open (and on first use make) every table."""
-        self._handles = {name: env.open_db(name.encode()) for name in TABLES}
-
-    def __getattr__(self, name: str) -> Table:
-        """The handle of a table; kept as an attribute, so that it is looked up once."""
-        handle = self.__dict__.get("_handles", {}).get(name)
-        if handle is None:
-            raise AttributeError(name)
-        setattr(self, name, handle)
-        return handle
 
 
 class Pause(Protocol):

@@ -2,8 +2,8 @@
 
 from micromdm_py.protocol.report import DEVICE_INFORMATION, KEPT_ANSWERS, Report
 from micromdm_py.storage.lmdb.base import Part
-from micromdm_py.storage.lmdb.environment import Txn
-from micromdm_py.storage.lmdb.tables import from_ms, text_key, u64, unu64
+from micromdm_py.storage.lmdb.tables import Fields, from_ms, text_key, u64, unu64
+from micromdm_py.storage.lmdb.transactions import Txn, rows
 from micromdm_py.storage.records import SEARCHED, Answer, folded
 from micromdm_py.storage.targets import plain_imei
 
@@ -47,13 +47,13 @@ class FactPart(Part):
         txn.put(u64(number) + request_type.encode(), u64(at_ms) + report.raw, db=self._t.answer)
         if request_type != DEVICE_INFORMATION or report.enrollment.kind.is_user_channel:
             return
-        row = self._facts(txn, number)
-        old = facts_of(row)
+        fields = self._fields(txn, number)
+        old = facts_of(fields)
         new = {**old, **report.facts}
         if new != old:
             self._index_facts(txn, number, old, new)
-            row["facts"] = new
-            self._put_facts(txn, number, row)
+            fields["facts"] = new
+            self._put_fields(txn, number, fields)
 
     def _forget_answers(self, txn: Txn, number: int) -> None:
         for request_type in KEPT_ANSWERS:
@@ -61,21 +61,17 @@ class FactPart(Part):
 
     def answers(self, api_id: str) -> list[Answer]:
         """See `storage.base.Enrollments`."""
-        found: list[Answer] = []
         with self._env.read() as txn:
             _, number = self._known(txn, api_id)
-            cursor = txn.cursor(self._t.answer)
-            more = cursor.set_range(u64(number))
-            while more and (key := cursor.key()).startswith(u64(number)):
-                row = cursor.value()
-                found.append(Answer(key[8:].decode(), from_ms(unu64(row)), row[8:]))
-                more = cursor.next()
-        return found
+            return [
+                Answer(key[8:].decode(), from_ms(unu64(row)), row[8:])
+                for key, row in rows(txn, self._t.answer, u64(number))
+            ]
 
 
-def facts_of(row: dict[str, object]) -> dict[str, str]:
-    """The facts in the JSON row of an enrollment."""
-    facts = row.get("facts")
+def facts_of(fields: Fields) -> dict[str, str]:
+    """The facts among the fields of an enrollment."""
+    facts = fields.get("facts")
     return facts if isinstance(facts, dict) else {}
 
 

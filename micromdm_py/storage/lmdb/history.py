@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import islice, takewhile
 
 from micromdm_py.errors import CommandDone
 from micromdm_py.protocol.lifecycle import OPEN_STATES, CommandState
 from micromdm_py.storage.lmdb.commands import Command
-from micromdm_py.storage.lmdb.environment import Txn
 from micromdm_py.storage.lmdb.queue import QueuePart
 from micromdm_py.storage.lmdb.tables import COMMAND, command_key, ms, u64, unpair, unu64
+from micromdm_py.storage.lmdb.transactions import Txn, rows
 from micromdm_py.storage.records import CommandFilter, CommandPage, CommandRecord
 
 __all__ = ["HistoryPart"]
@@ -85,7 +86,7 @@ class HistoryPart(QueuePart):
 
     def expire_commands(self, *, at: datetime, limit: int) -> int:
         """See `storage.base.CommandHistory`."""
-        if not self._due(self._t.expiry, ms(at), 1):
+        if not self._is_due(self._t.expiry, ms(at)):
             return 0
         return self._env.write(lambda txn: self._expire(txn, ms(at), limit))
 
@@ -103,7 +104,7 @@ class HistoryPart(QueuePart):
 
     def forget_commands(self, *, before: datetime, limit: int) -> int:
         """See `storage.base.CommandHistory`."""
-        if not self._due(self._t.done, ms(before) - 1, 1):
+        if not self._is_due(self._t.done, ms(before) - 1):
             return 0
         return self._env.write(lambda txn: self._forget(txn, ms(before) - 1, limit))
 
@@ -119,20 +120,12 @@ class HistoryPart(QueuePart):
             txn.delete(key, db=self._t.done)
         return len(due)
 
-    def _due(self, table: object, upto_ms: int, limit: int) -> list[tuple[int, int, bytes]]:
+    def _is_due(self, table: object, upto_ms: int) -> bool:
+        """Whether an index by time has a row up to then; without one there is no need for a write."""
         with self._env.read() as txn:
-            return self._until(txn, table, upto_ms, limit)
+            return bool(self._until(txn, table, upto_ms, 1))
 
     def _until(self, txn: Txn, table: object, upto_ms: int, limit: int) -> list[tuple[int, int, bytes]]:
         """The first rows of an index by time, as (enrollment number, sequence, key)."""
-        found: list[tuple[int, int, bytes]] = []
-        cursor = txn.cursor(table)
-        more = cursor.first()
-        while more and len(found) < limit:
-            key = cursor.key()
-            at_ms, sequence = unpair(key)
-            if at_ms > upto_ms:
-                break
-            found.append((unu64(cursor.value()), sequence, key))
-            more = cursor.next()
-        return found
+        due = takewhile(lambda one: unu64(one[0]) <= upto_ms, rows(txn, table))
+        return [(unu64(number), unpair(key)[1], key) for key, number in islice(due, limit)]

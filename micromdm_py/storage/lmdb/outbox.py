@@ -5,12 +5,14 @@ import json
 import struct
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import islice, takewhile
 
 from micromdm_py.errors import NotFound
 from micromdm_py.protocol.webhook import Event
 from micromdm_py.storage.lmdb.base import Part
-from micromdm_py.storage.lmdb.environment import Environment, Txn
-from micromdm_py.storage.lmdb.tables import from_ms, id_key, maybe_ms, ms, u64, unu64
+from micromdm_py.storage.lmdb.environment import Environment
+from micromdm_py.storage.lmdb.tables import Fields, from_ms, id_key, int_field, maybe_ms, ms, u64, unu64
+from micromdm_py.storage.lmdb.transactions import Txn, rows
 from micromdm_py.storage.records import HeldEvent, ReceiverState, StoredEvent
 
 __all__ = ["OutboxPart", "append_event"]
@@ -70,7 +72,7 @@ class OutboxPart(Part):
             state = self._receiver(txn, receiver)
         if state is None:
 
-            def create(txn: Txn) -> dict[str, object]:
+            def create(txn: Txn) -> Fields:
                 state = self._receiver(txn, receiver)
                 if state is None:
                     state = {"name": receiver, "cursor": self._env.number(txn, b"event")}
@@ -80,25 +82,19 @@ class OutboxPart(Part):
             state = self._env.write(create)
         return _state(receiver, state)
 
-    def _receiver(self, txn: Txn, receiver: str) -> dict[str, object] | None:
+    def _receiver(self, txn: Txn, receiver: str) -> Fields | None:
         row = txn.get(id_key(receiver), db=self._t.receiver)
-        found: dict[str, object] | None = json.loads(row) if row else None
+        found: Fields | None = json.loads(row) if row else None
         return found
 
-    def _put_receiver(self, txn: Txn, receiver: str, state: dict[str, object]) -> None:
+    def _put_receiver(self, txn: Txn, receiver: str, state: Fields) -> None:
         txn.put(id_key(receiver), json.dumps(state).encode(), db=self._t.receiver)
 
     def receivers(self) -> list[ReceiverState]:
         """See `storage.base.Outbox`."""
-        found: list[ReceiverState] = []
         with self._env.read() as txn:
-            cursor = txn.cursor(self._t.receiver)
-            more = cursor.first()
-            while more:
-                state = json.loads(cursor.value())
-                found.append(_state(state["name"], state))
-                more = cursor.next()
-        return sorted(found, key=lambda state: state.receiver)
+            states = [json.loads(row) for _, row in rows(txn, self._t.receiver)]
+        return sorted((_state(one["name"], one) for one in states), key=lambda state: state.receiver)
 
     def event_range(self) -> tuple[int, int]:
         """See `storage.base.Outbox`."""
@@ -130,10 +126,10 @@ class OutboxPart(Part):
             state = self._receiver(txn, receiver)
             if state is None or "replay" not in state:
                 return
-            after = _int(state, "replay")
+            after = int_field(state, "replay")
             del state["replay"]
-            state["cursor"] = min(_int(state, "cursor"), after)
-            state["held"] = _int(state, "held") - self._let_go(txn, receiver, after)
+            state["cursor"] = min(int_field(state, "cursor"), after)
+            state["held"] = int_field(state, "held") - self._let_go(txn, receiver, after)
             self._put_receiver(txn, receiver, state)
 
         self._env.write(operation)
@@ -141,27 +137,17 @@ class OutboxPart(Part):
     def _let_go(self, txn: Txn, receiver: str, after: int) -> int:
         """Delete held rows behind a sequence whose events are still there; returns how many."""
         prefix = _prefix(receiver)
-        gone: list[bytes] = []
-        cursor = txn.cursor(self._t.held)
-        more = cursor.set_range(prefix + u64(after + 1))
-        while more and (key := cursor.key()).startswith(prefix):
-            if txn.get(key[16:], db=self._t.event) is not None:
-                gone.append(key)
-            more = cursor.next()
+        held = rows(txn, self._t.held, prefix, prefix + u64(after + 1))
+        gone = [key for key, _ in held if txn.get(key[16:], db=self._t.event) is not None]
         for key in gone:
             txn.delete(key, db=self._t.held)
         return len(gone)
 
     def events_after(self, sequence: int, limit: int) -> list[StoredEvent]:
         """See `storage.base.Outbox`."""
-        found: list[StoredEvent] = []
         with self._env.read() as txn:
-            cursor = txn.cursor(self._t.event)
-            more = cursor.set_range(u64(sequence + 1))
-            while more and len(found) < limit:
-                found.append(_decode(unu64(cursor.key()), cursor.value()))
-                more = cursor.next()
-        return found
+            found = islice(rows(txn, self._t.event, start=u64(sequence + 1)), limit)
+            return [_decode(unu64(key), row) for key, row in found]
 
     def held_events(self, receiver: str, after: int, limit: int) -> list[HeldEvent]:
         """See `storage.base.Outbox`."""
@@ -172,15 +158,10 @@ class OutboxPart(Part):
         return self._kept(self._t.dead, receiver, 0, limit)
 
     def _kept(self, table: object, receiver: str, after: int, limit: int) -> list[HeldEvent]:
-        found: list[HeldEvent] = []
         prefix = _prefix(receiver)
         with self._env.read() as txn:
-            cursor = txn.cursor(table)
-            more = cursor.set_range(prefix + u64(after + 1))
-            while more and len(found) < limit and (key := cursor.key()).startswith(prefix):
-                found.append(_decode_held(unu64(key[16:]), cursor.value()))
-                more = cursor.next()
-        return found
+            found = islice(rows(txn, table, prefix, prefix + u64(after + 1)), limit)
+            return [_decode_held(unu64(key[16:]), row) for key, row in found]
 
     def settle(
         self,
@@ -199,7 +180,7 @@ class OutboxPart(Part):
 
         def operation(txn: Txn) -> None:
             state = self._receiver(txn, receiver) or {"name": receiver, "cursor": 0}
-            count = _int(state, "held")
+            count = int_field(state, "held")
             prefix = _prefix(receiver)
             for one in held:
                 count += txn.get(prefix + u64(one.event.sequence), db=self._t.held) is None
@@ -209,9 +190,9 @@ class OutboxPart(Part):
             for one in buried:
                 txn.put(prefix + u64(one.event.sequence), _encode_held(one), db=self._t.dead)
             state["held"] = count
-            state["dead"] = _int(state, "dead") + len(buried)
+            state["dead"] = int_field(state, "dead") + len(buried)
             if cursor is not None:
-                state["cursor"] = max(cursor, _int(state, "cursor"))
+                state["cursor"] = max(cursor, int_field(state, "cursor"))
             if succeeded:
                 state["success_ms"] = ms(at)
             if error:
@@ -225,15 +206,11 @@ class OutboxPart(Part):
 
         def operation(txn: Txn) -> int:
             states = [self._receiver(txn, name) for name in receivers]
-            done = min((_int(s, "cursor") if s else 0 for s in states), default=1 << 63)
-            old: list[bytes] = []
-            cursor = txn.cursor(self._t.event)
-            more = cursor.first()
-            while more and len(old) < limit and unu64(cursor.key()) <= done:
-                if unu64(cursor.value()) >= ms(before):
-                    break
-                old.append(cursor.key())
-                more = cursor.next()
+            done = min((int_field(s, "cursor") if s else 0 for s in states), default=1 << 63)
+            over = takewhile(
+                lambda one: unu64(one[0]) <= done and unu64(one[1]) < ms(before), rows(txn, self._t.event)
+            )
+            old = [key for key, _ in islice(over, limit)]
             for key in old:
                 txn.delete(key, db=self._t.event)
             return len(old)
@@ -244,37 +221,26 @@ class OutboxPart(Part):
         """See `storage.base.Outbox`."""
 
         def operation(txn: Txn) -> None:
-            cursor = txn.cursor(self._t.receiver)
-            gone = []
-            more = cursor.first()
-            while more:
-                name = json.loads(cursor.value())["name"]
-                if name not in keep:
-                    gone.append((cursor.key(), _prefix(name)))
-                more = cursor.next()
-            for key, prefix in gone:
+            names = {key: json.loads(row)["name"] for key, row in rows(txn, self._t.receiver)}
+            for key, name in names.items():
+                if name in keep:
+                    continue
                 txn.delete(key, db=self._t.receiver)
                 for table in (self._t.held, self._t.dead):
-                    cursor = txn.cursor(table)
-                    while cursor.set_range(prefix) and cursor.key().startswith(prefix):
-                        txn.delete(cursor.key(), db=table)
+                    for event_key in [event_key for event_key, _ in rows(txn, table, _prefix(name))]:
+                        txn.delete(event_key, db=table)
 
         self._env.write(operation)
 
 
-def _state(receiver: str, state: dict[str, object]) -> ReceiverState:
+def _state(receiver: str, state: Fields) -> ReceiverState:
     return ReceiverState(
         receiver,
-        _int(state, "cursor"),
-        _int(state, "held"),
-        _int(state, "dead"),
-        maybe_ms(_int(state, "success_ms")),
-        maybe_ms(_int(state, "error_ms")),
+        int_field(state, "cursor"),
+        int_field(state, "held"),
+        int_field(state, "dead"),
+        maybe_ms(int_field(state, "success_ms")),
+        maybe_ms(int_field(state, "error_ms")),
         str(state.get("error", "")),
-        _int(state, "replay") if "replay" in state else None,
+        int_field(state, "replay") if "replay" in state else None,
     )
-
-
-def _int(state: dict[str, object], key: str) -> int:
-    value = state.get(key, 0)
-    return value if isinstance(value, int) else 0

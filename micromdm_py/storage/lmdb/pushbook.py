@@ -12,11 +12,12 @@ from datetime import datetime
 from micromdm_py.errors import NotConfigured, NotFound
 from micromdm_py.storage.lmdb.base import Part
 from micromdm_py.storage.lmdb.commands import Command
-from micromdm_py.storage.lmdb.environment import Tables, Txn
 from micromdm_py.storage.lmdb.tables import (
     COMMAND,
+    Fields,
     command_key,
     from_ms,
+    int_field,
     maybe_ms,
     ms,
     pair,
@@ -24,6 +25,7 @@ from micromdm_py.storage.lmdb.tables import (
     unpair,
     unu64,
 )
+from micromdm_py.storage.lmdb.transactions import Tables, Txn, rows
 from micromdm_py.storage.records import DuePush, PushCertificate, PushOutcome, PushTarget
 from micromdm_py.storage.timeline import PUSHED
 
@@ -40,8 +42,6 @@ __all__ = [
 NEVER = (1 << 64) - 1
 MARKED_AT_ONCE = 1000
 """Commands that get their `sent_at` from one push at most; the rest get it from the next."""
-
-Row = dict[str, object]
 
 
 def schedule_after_enqueue(tables: Tables, txn: Txn, number: int, at_ms: int) -> bool:
@@ -77,9 +77,17 @@ def store_push_data(
     `sent` is the newest command that needs no push any more, for push data that are new.
     """
     row = txn.get(u64(number), db=tables.push)
-    old: Row = json.loads(row[8:]) if row else {"sent": sent}
+    old: Fields = json.loads(row[8:]) if row else {"sent": sent}
     token, magic, topic = data
-    new: Row = {**old, "token": token, "magic": magic, "topic": topic, "tries": 0, "dead_ms": 0, "dead": ""}
+    new: Fields = {
+        **old,
+        "token": token,
+        "magic": magic,
+        "topic": topic,
+        "tries": 0,
+        "dead_ms": 0,
+        "dead": "",
+    }
     due = unu64(row) if row else 0
     head = 0 if due == NEVER else due
     fresh = u64(head) + json.dumps(new, separators=(",", ":")).encode()
@@ -101,7 +109,7 @@ def push_data(tables: Tables, txn: Txn, number: int) -> tuple[tuple[str, str, st
     row = txn.get(u64(number), db=tables.push)
     if row is None:
         return None, False
-    push: Row = json.loads(row[8:])
+    push: Fields = json.loads(row[8:])
     return (str(push["token"]), str(push["magic"]), str(push["topic"])), unu64(row) not in (0, NEVER)
 
 
@@ -165,7 +173,7 @@ class PushPart(Part):
                     break
                 row = txn.get(u64(number), db=self._t.push)
                 if row is not None:
-                    target = _target(str(self._facts(txn, number)["id"]), row)
+                    target = _target(str(self._fields(txn, number)["id"]), row)
                     seen = self._seen_since(txn, number, target.last)
                     if _is_repetition(row) and (seen or self._head(txn, number) is None):
                         needless.append(number)
@@ -195,13 +203,13 @@ class PushPart(Part):
             row = txn.get(u64(number), db=self._t.push) if number is not None else None
             if row is None or number is None:
                 return
-            push: Row = json.loads(row[8:])
+            push: Fields = json.loads(row[8:])
             push["last"] = [ms(outcome.at), outcome.accepted, outcome.apns_id, outcome.reason]
             same_token = push["token"] == due.target.token_hex
             if outcome.dead and same_token:
                 push["dead_ms"], push["dead"] = ms(outcome.at), outcome.reason
-            push["tries"] = 0 if outcome.accepted else _int(push, "tries") + 1
-            sent = self._mark_pushed(txn, number, _int(push, "sent"), due.sequence, outcome)
+            push["tries"] = 0 if outcome.accepted else int_field(push, "tries") + 1
+            sent = self._mark_pushed(txn, number, int_field(push, "sent"), due.sequence, outcome)
             if outcome.accepted:
                 push["sent"], push["silent"] = sent, due.target.silent + 1
                 if due.target.silent:
@@ -212,7 +220,7 @@ class PushPart(Part):
 
         self._env.write(operation)
 
-    def _next_push(self, txn: Txn, number: int, push: Row, due: DuePush, outcome: PushOutcome) -> int:
+    def _next_push(self, txn: Txn, number: int, push: Fields, due: DuePush, outcome: PushOutcome) -> int:
         """When the next push is due: `NEVER` for a dead token, 0 for none, else milliseconds."""
         if push["dead_ms"]:
             return NEVER
@@ -221,7 +229,7 @@ class PushPart(Part):
         push["again_ms"] = 0
         if outcome.again_at and self._head(txn, number) is not None:
             push["again_ms"] = ms(outcome.again_at)
-        return ms(outcome.retry_at) if outcome.retry_at else _int(push, "again_ms")
+        return ms(outcome.retry_at) if outcome.retry_at else int_field(push, "again_ms")
 
     def _mark_repeated(self, txn: Txn, number: int, outcome: PushOutcome) -> None:
         """Note a push that was repeated with the command that the device would get first."""
@@ -280,46 +288,44 @@ class PushPart(Part):
 
     def push_certificates(self) -> list[PushCertificate]:
         """See `storage.base.PushBook`."""
-        found = []
         with self._env.read() as txn:
-            cursor = txn.cursor(self._t.push_certificate)
-            more = cursor.first()
-            while more:
-                found.append(self._push_certificate(txn, cursor.key()))
-                more = cursor.next()
-        return found
+            return [_decode_certificate(key, row) for key, row in rows(txn, self._t.push_certificate)]
 
     def _push_certificate(self, txn: Txn, name: bytes) -> PushCertificate:
         row = txn.get(name, db=self._t.push_certificate) if name else None
         if row is None:
             raise NotConfigured("no push certificate is stored")
-        found = json.loads(row)
-        return PushCertificate(
-            name.decode(),
-            base64.b64decode(found["certificate"]),
-            base64.b64decode(found["key"]),
-            from_ms(found["stored_ms"]),
-        )
+        return _decode_certificate(name, row)
+
+
+def _decode_certificate(topic: bytes, row: bytes) -> PushCertificate:
+    found = json.loads(row)
+    return PushCertificate(
+        topic.decode(),
+        base64.b64decode(found["certificate"]),
+        base64.b64decode(found["key"]),
+        from_ms(found["stored_ms"]),
+    )
 
 
 def _target(enrollment_id: str, row: bytes) -> PushTarget:
-    push: Row = json.loads(row[8:])
+    push: Fields = json.loads(row[8:])
     return PushTarget(
         enrollment_id,
         str(push["token"]),
         str(push["magic"]),
         str(push["topic"]),
-        maybe_ms(_int(push, "dead_ms")),
+        maybe_ms(int_field(push, "dead_ms")),
         str(push["dead"]),
-        _int(push, "tries"),
+        int_field(push, "tries"),
         maybe_ms(0 if unu64(row) == NEVER else unu64(row)),
         _last(push.get("last")),
-        _int(push, "silent"),
+        int_field(push, "silent"),
     )
 
 
 def _is_repetition(row: bytes) -> bool:
-    return bool(unu64(row)) and unu64(row) == _int(json.loads(row[8:]), "again_ms")
+    return bool(unu64(row)) and unu64(row) == int_field(json.loads(row[8:]), "again_ms")
 
 
 def _last(kept: object) -> PushOutcome | None:
@@ -327,8 +333,3 @@ def _last(kept: object) -> PushOutcome | None:
         return None
     at_ms, accepted, apns_id, reason = kept
     return PushOutcome(from_ms(at_ms), accepted, apns_id, reason)
-
-
-def _int(row: Row, key: str) -> int:
-    value = row.get(key, 0)
-    return value if isinstance(value, int) else 0

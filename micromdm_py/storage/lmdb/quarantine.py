@@ -6,9 +6,9 @@ from datetime import datetime
 from micromdm_py.protocol.webhook import Event
 from micromdm_py.storage.base.quarantine import BODIES_REMEMBERED, QUARANTINE_AT, QUARANTINE_KEPT
 from micromdm_py.storage.lmdb.base import Part
-from micromdm_py.storage.lmdb.environment import Txn
 from micromdm_py.storage.lmdb.outbox import append_event
 from micromdm_py.storage.lmdb.tables import from_ms, ms, u64, unu64
+from micromdm_py.storage.lmdb.transactions import Txn
 
 __all__ = ["QuarantinePart"]
 

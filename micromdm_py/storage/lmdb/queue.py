@@ -16,13 +16,15 @@ from micromdm_py.protocol.lifecycle import OPEN_STATES, CommandState, after_repo
 from micromdm_py.protocol.report import FINAL, Report, Status
 from micromdm_py.protocol.webhook import Event
 from micromdm_py.storage.base.queue import ONCE_KEPT
-from micromdm_py.storage.lmdb.base import Binding, SeenTimes
-from micromdm_py.storage.lmdb.commands import Command, Commands
-from micromdm_py.storage.lmdb.environment import Environment, Txn
+from micromdm_py.storage.lmdb.base import Binding
+from micromdm_py.storage.lmdb.commands import Command, Commands, command_id
+from micromdm_py.storage.lmdb.environment import Environment
 from micromdm_py.storage.lmdb.facts import FactPart
 from micromdm_py.storage.lmdb.outbox import append_event
 from micromdm_py.storage.lmdb.pushbook import schedule_after_enqueue
+from micromdm_py.storage.lmdb.seen import SeenTimes
 from micromdm_py.storage.lmdb.tables import BLOCKED, KINDS, QUEUE, Contact, ms, pair, u64, unu64
+from micromdm_py.storage.lmdb.transactions import Txn, rows
 from micromdm_py.storage.records import (
     CommandRecord,
     Enqueued,
@@ -77,7 +79,7 @@ class QueuePart(FactPart):
             txn.put(pair(command.expires_ms, sequence), u64(number), db=self._t.expiry)
         self._place(txn, number, sequence, command, sequence)
         wanted = push and schedule_after_enqueue(self._t, txn, number, at_ms)
-        return Enqueued(enrollment_id, command.record(sequence).command_id, wanted)
+        return Enqueued(enrollment_id, command_id(at_ms, sequence), wanted)
 
     def enqueue_all(
         self,
@@ -159,14 +161,8 @@ class QueuePart(FactPart):
 
     def _open(self, txn: Txn, number: int) -> list[tuple[int, int]]:
         """All open commands as (sequence, order), as they are offered."""
-        prefix = u64(number) + QUEUE
-        cursor = txn.cursor(self._t.own)
-        found = []
-        more = cursor.set_range(prefix)
-        while more and (key := cursor.key()).startswith(prefix):
-            found.append((unu64(cursor.value()), unu64(key[10:])))
-            more = cursor.next()
-        return found
+        queue = rows(txn, self._t.own, u64(number) + QUEUE)
+        return [(unu64(sequence), unu64(key[10:])) for key, sequence in queue]
 
     # --- reports ---
 
@@ -296,11 +292,13 @@ class QueuePart(FactPart):
 
     def waiting(self, api_id: str) -> list[WaitingCommand]:
         """See `storage.base.CommandQueue`."""
-        found = []
+        found: list[WaitingCommand] = []
         with self._env.read() as txn:
             _, number = self._resolve(txn, api_id)
-            for sequence, _ in sorted(self._open(txn, number)) if number is not None else []:
-                command = self._commands.get(txn, number, sequence) if number is not None else None
+            if number is None:
+                return found
+            for sequence, _ in sorted(self._open(txn, number)):
+                command = self._commands.get(txn, number, sequence)
                 payload = txn.get(u64(sequence), db=self._t.payload)
                 if command is not None and payload is not None:
                     found.append(WaitingCommand(command.uuid, payload, command.state))
@@ -330,17 +328,18 @@ class QueuePart(FactPart):
     # --- records ---
 
     def _find(self, txn: Txn, api_id: str, command: str) -> tuple[int, int, Command]:
+        """Enrollment number, sequence and record of a command, by its id or its uuid. Raises: NotFound."""
         _, number = self._known(txn, api_id)
         if _COMMAND_ID.fullmatch(command):
-            sequence: int | None = int(command[8:], 16)
-            found = self._commands.get(txn, number, sequence or 0) if (sequence or 0) < 1 << 64 else None
-            if found is not None and found.record(sequence or 0).command_id == command.lower():
-                return number, sequence or 0, found
-        sequence = self._commands.newest(txn, number, command)
-        found = self._commands.get(txn, number, sequence) if sequence is not None else None
-        if sequence is None or found is None:
+            sequence = int(command[8:], 16)
+            found = self._commands.get(txn, number, sequence)
+            if found is not None and command_id(found.created_ms, sequence) == command.lower():
+                return number, sequence, found
+        newest = self._commands.newest(txn, number, command)
+        found = self._commands.get(txn, number, newest) if newest is not None else None
+        if newest is None or found is None:
             raise NotFound(f"not found: command {command}")
-        return number, sequence, found
+        return number, newest, found
 
     def command(self, api_id: str, command: str) -> CommandRecord:
         """See `storage.base.CommandQueue`."""

@@ -4,10 +4,10 @@ from datetime import datetime
 
 from micromdm_py.errors import MalformedField
 from micromdm_py.storage.lmdb.enrollments import EnrollmentPart
-from micromdm_py.storage.lmdb.environment import Cursor, Txn
 from micromdm_py.storage.lmdb.facts import fact_prefix
 from micromdm_py.storage.lmdb.pushbook import has_dead_token
 from micromdm_py.storage.lmdb.tables import BLOCKED, ENROLLED, LISTED, ms, unu64
+from micromdm_py.storage.lmdb.transactions import Cursor, Txn
 from micromdm_py.storage.records import SEARCHED, DevicePage, DeviceSearch, EnrollmentRecord, Fleet
 
 __all__ = ["SearchPart"]

@@ -1,19 +1,17 @@
 """Named documents: one table, keys that sort by kind and name."""
 
 from collections.abc import Callable
+from itertools import islice
 from typing import TypeVar
 
 from micromdm_py.storage.base import Documents
 from micromdm_py.storage.lmdb.base import Part
-from micromdm_py.storage.lmdb.environment import Txn
+from micromdm_py.storage.lmdb.transactions import Txn, rows
 from micromdm_py.storage.overlay import MAX_NAME_BYTES, Overlay, missing
 
 __all__ = ["ShelfPart"]
 
 T = TypeVar("T")
-
-MAX_KEY_BYTES = 500
-"""Where a key to begin from is cut; longer than any that is stored, and LMDB ends at 511."""
 
 
 class ShelfPart(Part):
@@ -39,15 +37,8 @@ class ShelfPart(Part):
     ) -> list[tuple[str, bytes]]:
         """Documents whose names begin with `prefix`, from `begin` on."""
         head = kind.encode() + b"\0"
-        found: list[tuple[str, bytes]] = []
-        cursor = txn.cursor(self._t.shelf)
-        more = cursor.set_range(head + max(prefix, begin))
-        while more and (key := cursor.key()).startswith(head + prefix):
-            if limit is not None and len(found) >= limit:
-                break
-            found.append((key[len(head) :].decode(), cursor.value()))
-            more = cursor.next()
-        return found
+        found = rows(txn, self._t.shelf, head + prefix, head + begin)
+        return [(key[len(head) :].decode(), body) for key, body in islice(found, limit)]
 
     def change_documents(self, change: Callable[[Documents], T]) -> T:
         """See `storage.base.Shelf`."""

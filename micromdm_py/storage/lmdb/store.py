@@ -12,12 +12,12 @@ from tempfile import TemporaryFile
 from micromdm_py.errors import StorageUnavailable
 from micromdm_py.storage.files import StoredFile
 from micromdm_py.storage.lmdb.audit import AuditPart
-from micromdm_py.storage.lmdb.base import SeenTimes
 from micromdm_py.storage.lmdb.environment import Environment, Turns
 from micromdm_py.storage.lmdb.history import HistoryPart
 from micromdm_py.storage.lmdb.outbox import OutboxPart
 from micromdm_py.storage.lmdb.quarantine import QuarantinePart
 from micromdm_py.storage.lmdb.search import SearchPart
+from micromdm_py.storage.lmdb.seen import SeenTimes
 from micromdm_py.storage.lmdb.targets import TargetPart
 from micromdm_py.storage.lmdb.transfer import TransferPart
 

@@ -56,9 +56,11 @@ __all__ = [
     "TABLES",
     "UUID",
     "Contact",
+    "Fields",
     "command_key",
     "from_ms",
     "id_key",
+    "int_field",
     "maybe_ms",
     "ms",
     "pair",
@@ -112,6 +114,10 @@ KINDS: tuple[EnrollmentKind | None, ...] = (None, *EnrollmentKind)
 """Kinds by their number in a contact row; 0 is an id that nobody has used yet."""
 
 LISTED, ENROLLED, BLOCKED, CHECKED_OUT = 1, 2, 4, 8
+"""Flags of a contact row."""
+
+Fields = dict[str, object]
+"""A JSON object that is kept in a row."""
 
 
 def u64(value: int) -> bytes:
@@ -149,6 +155,12 @@ def id_key(enrollment_id: str) -> bytes:
 def text_key(text: str, number: int) -> bytes:
     """Key of an index from a text to enrollments."""
     return id_key(text) + b"\0" + u64(number)
+
+
+def int_field(fields: Fields, name: str) -> int:
+    """A number in a JSON object, 0 when it is not there."""
+    value = fields.get(name, 0)
+    return value if isinstance(value, int) else 0
 
 
 def ms(at: datetime) -> int:

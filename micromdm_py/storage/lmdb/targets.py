@@ -1,9 +1,8 @@
 """Finding an enrollment by whatever name an administrator has for it."""
 
 from micromdm_py.storage.lmdb.enrollments import EnrollmentPart
-from micromdm_py.storage.lmdb.environment import Txn
 from micromdm_py.storage.lmdb.facts import IMEI, SHORT_NAME, fact_prefix
-from micromdm_py.storage.lmdb.tables import unu64
+from micromdm_py.storage.lmdb.transactions import Txn
 from micromdm_py.storage.records import EnrollmentRecord
 from micromdm_py.storage.targets import choose_target, plain_imei
 
@@ -31,15 +30,7 @@ class TargetPart(EnrollmentPart):
                 *self._numbers(txn, self._t.serial, name),
                 *self._with_fact(txn, IMEI, plain_imei(name)),
             }
-        return {number for number in found if number is not None and self._facts(txn, number)}
+        return {number for number in found if number is not None and self._fields(txn, number)}
 
     def _with_fact(self, txn: Txn, name: str, value: str) -> list[int]:
-        prefix = fact_prefix(name, value) + b"\0"
-        cursor = txn.cursor(self._t.fact)
-        found = []
-        more = cursor.set_range(prefix)
-        while more and (key := cursor.key()).startswith(prefix):
-            if len(key) == len(prefix) + 8:
-                found.append(unu64(key[-8:]))
-            more = cursor.next()
-        return found
+        return self._numbers_at(txn, self._t.fact, fact_prefix(name, value) + b"\0")

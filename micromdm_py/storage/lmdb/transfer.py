@@ -10,7 +10,6 @@ from micromdm_py.protocol.lifecycle import OPEN_STATES, CommandState
 from micromdm_py.storage.lmdb.commands import Command
 from micromdm_py.storage.lmdb.depot import DepotPart, identity_row
 from micromdm_py.storage.lmdb.enrollments import EnrollmentPart
-from micromdm_py.storage.lmdb.environment import Txn
 from micromdm_py.storage.lmdb.facts import facts_of
 from micromdm_py.storage.lmdb.pushbook import PushPart, push_data, store_push_data
 from micromdm_py.storage.lmdb.shelf import ShelfPart
@@ -22,6 +21,7 @@ from micromdm_py.storage.lmdb.tables import (
     LISTED,
     NO_FINGERPRINT,
     Contact,
+    Fields,
     from_ms,
     maybe_ms,
     ms,
@@ -30,6 +30,7 @@ from micromdm_py.storage.lmdb.tables import (
     u64,
     unu64,
 )
+from micromdm_py.storage.lmdb.transactions import Txn, rows
 from micromdm_py.storage.records import EnrollmentRecord, NewEntry, PushCertificate
 from micromdm_py.storage.transfer import (
     Moved,
@@ -92,9 +93,9 @@ class TransferPart(EnrollmentPart, PushPart, DepotPart, ShelfPart):
         for flag, on in ((LISTED, record.listed), (ENROLLED, record.enrolled), (BLOCKED, record.blocked)):
             contact.set(flag, on)
         self._put_contact(txn, number, contact)
-        row = self._facts(txn, number)
-        self._index_facts(txn, number, facts_of(row), dict(record.facts) if record.listed else {})
-        self._put_facts(txn, number, {**row, **_row(record)})
+        fields = self._fields(txn, number)
+        self._index_facts(txn, number, facts_of(fields), dict(record.facts) if record.listed else {})
+        self._put_fields(txn, number, {**fields, **_fields(record)})
         if record.kind in (EnrollmentKind.USER, EnrollmentKind.USER_ENROLLMENT_USER):
             txn.put(text_key(record.user_id, number), b"", db=self._t.user)
         if record.fingerprint:
@@ -139,19 +140,19 @@ class TransferPart(EnrollmentPart, PushPart, DepotPart, ShelfPart):
             if row is not None:
                 certificate, key = map(base64.b64decode, json.loads(row))
                 yield MovedAuthority(certificate, key, self._env.number(txn, b"serial") + 1)
-            for _, value in _rows(txn, self._t.identity):
+            for _, value in rows(txn, self._t.identity):
                 serial, name, at_ms, der = json.loads(value)
                 yield MovedCertificate(base64.b64decode(der), serial, name, from_ms(at_ms))
             current = txn.get(b"push_topic", db=self._t.meta)
-            topics = [key for key, _ in _rows(txn, self._t.push_certificate)]
+            topics = [key for key, _ in rows(txn, self._t.push_certificate)]
             for topic in sorted(topics, key=lambda topic: topic == current):  # the one loaded last counts
                 yield self._push_certificate(txn, topic)
-            for key, value in _rows(txn, self._t.shelf):
+            for key, value in rows(txn, self._t.shelf):
                 kind, _, name = key.decode().partition("\0")
                 yield MovedDocument(kind, name, value)
 
     def _enrollments(self, txn: Txn) -> Iterator[MovedEnrollment]:
-        for _, value in _rows(txn, self._t.ids):
+        for _, value in rows(txn, self._t.ids):
             number = unu64(value)
             data, due = push_data(self._t, txn, number)
             push = MovedPush(*data, due) if data else None
@@ -160,7 +161,7 @@ class TransferPart(EnrollmentPart, PushPart, DepotPart, ShelfPart):
     def _moved(self, txn: Txn, number: int) -> Iterator[MovedCommand]:
         """The commands that are done by sequence, then the open ones as they are offered."""
         prefix = u64(number) + COMMAND
-        found = {unu64(key[9:]): Command.decode(value) for key, value in _rows(txn, self._t.own, prefix)}
+        found = {unu64(key[9:]): Command.decode(value) for key, value in rows(txn, self._t.own, prefix)}
         done = [sequence for sequence, command in found.items() if command.state not in OPEN_STATES]
         for sequence in (*done, *(sequence for sequence, _ in self._open(txn, number))):
             command = found[sequence]
@@ -195,17 +196,9 @@ def _batches(content: Iterable[Moved]) -> Iterator[list[Moved]]:
         yield batch
 
 
-def _rows(txn: Txn, table: object, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-    cursor = txn.cursor(table)
-    more = cursor.set_range(prefix) if prefix else cursor.first()
-    while more and (key := cursor.key()).startswith(prefix):
-        yield key, cursor.value()
-        more = cursor.next()
-
-
-def _row(record: EnrollmentRecord) -> dict[str, object]:
-    """The JSON row of an enrollment as the other parts keep it; what is empty is left out."""
-    row: dict[str, object] = {
+def _fields(record: EnrollmentRecord) -> Fields:
+    """The fields of an enrollment as the other parts keep them; what is empty is left out."""
+    fields: Fields = {
         "udid": record.udid,
         "user_id": record.user_id,
         "short": record.user_short_name,
@@ -219,4 +212,4 @@ def _row(record: EnrollmentRecord) -> dict[str, object]:
         "token_ms": ms(record.token_update_at) if record.token_update_at else 0,
         "first": record.listed and not record.enrolled,
     }
-    return {name: value for name, value in row.items() if value}
+    return {name: value for name, value in fields.items() if value}

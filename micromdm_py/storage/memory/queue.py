@@ -102,14 +102,14 @@ class QueuePart(Part):
         for name in {ref.enrollment_id, ref.device_id, ref.udid}:
             channel = self._s.channels.get(name)
             if channel and channel.record.blocked:
-                raise Unenroll(f"{name} is blocked")
+                raise Unenroll(f"{ref.device_id} is blocked")
 
     def _channel(self, ref: EnrollmentRef, identity: Identity, binding: Binding, at: datetime) -> Channel:
         """Bind what is to be bound and find the channel a message speaks for, made when it is new."""
         for name, kind in binding.ids:
             bound = self._mention(name, kind, name, at)
             bound.record = replace(bound.record, kind=kind, fingerprint=identity.fingerprint)
-        self._house(ref)
+        self._adopt(ref)
         channel = self._mention(ref.enrollment_id, ref.kind, ref.device_id, at)
         changes: dict[str, object] = {"last_seen_at": at}
         if ref.kind.is_user_channel:
@@ -117,8 +117,8 @@ class QueuePart(Part):
         channel.record = replace(channel.record, **changes)  # type: ignore[arg-type]  # names are fields
         return channel
 
-    def _house(self, ref: EnrollmentRef) -> None:
-        """Give a user channel that was moved here without its device the id that it has from now on."""
+    def _adopt(self, ref: EnrollmentRef) -> None:
+        """Give a user channel that was moved here without its device its id from now on."""
         channels = self._s.channels
         left = channels.get(ref.user_id) if ref.kind is EnrollmentKind.USER else None
         if left and left.record.user_id == ref.user_id and ref.enrollment_id not in channels:

@@ -297,7 +297,9 @@ class Part:
                 if not authenticate:
                     raise IdentityMismatch(f"{name} is bound to another certificate")
                 if not rule.allow_rebind and not channel.checked_out:
-                    raise IdentityMismatch(f"{name} may not be bound to another certificate")
+                    raise IdentityMismatch(
+                        f"{name} is bound to another certificate and may not be bound again"
+                    )
             if rule.exclusive and self._bound_elsewhere(ref, identity.fingerprint):
                 raise IdentityMismatch(f"the certificate of {name} is bound to another enrollment")
             binding.ids.append((name, kind))
