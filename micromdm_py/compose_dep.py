@@ -1,4 +1,4 @@
-"""Putting automated enrolment together, for web workers and for the courier."""
+"""Putting automated enrollment together, for web workers and for the courier."""
 
 import secrets
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from micromdm_py import lead
 from micromdm_py.http.dep import Dep
 from micromdm_py.net.dep import DepClient, DepSessions
 from micromdm_py.service.dep.accounts import Accounts
-from micromdm_py.service.dep.first import FirstSync
+from micromdm_py.service.dep.first_sync import FirstSync
 from micromdm_py.service.dep.proxy import DepProxy
 from micromdm_py.service.dep.roster import Roster
 from micromdm_py.service.dep.rules import DepRules
@@ -32,7 +32,7 @@ def build_dep(
     wake: Callable[[], None],
     now: Callable[[], datetime],
 ) -> Dep:
-    """The use cases of automated enrolment.
+    """The use cases of automated enrollment.
 
     Args:
         store: where everything is kept.

@@ -25,13 +25,13 @@ from micromdm_py.http.permissions import KNOWN
 from micromdm_py.http.proxy import ProxyHeaders, TrustedProxies
 from micromdm_py.net.apns import ApnsSender
 from micromdm_py.net.ddm import HttpDeclarative
-from micromdm_py.net.enrolment_hook import HttpHook
+from micromdm_py.net.enrollment_hook import HttpHook
 from micromdm_py.net.unlock import HttpUnlock
 from micromdm_py.net.wakeup import Waker
 from micromdm_py.protocol.certificates import Certificate, load_certificate
 from micromdm_py.protocol.password import SALT_BYTES, password_hash
 from micromdm_py.receivers import show_url
-from micromdm_py.service.account_enrolment import AccountEnrolment, AccountRule, AllowAll
+from micromdm_py.service.account_enrollment import AccountDrivenEnrollment, AccountRule, AllowAll
 from micromdm_py.service.apps import Apps
 from micromdm_py.service.blueprints import Blueprints
 from micromdm_py.service.bulk import Bulk
@@ -44,19 +44,19 @@ from micromdm_py.service.declarative import Declarative
 from micromdm_py.service.dep.accounts import Accounts
 from micromdm_py.service.dep.roster import Roster
 from micromdm_py.service.enroll import Challenges, Enroll, ProfileRule
-from micromdm_py.service.enrolment_hook import Hook
-from micromdm_py.service.family import Family
+from micromdm_py.service.enrollment_hook import Hook
 from micromdm_py.service.feed import Feed
 from micromdm_py.service.identity import AcceptanceRule, Identities
 from micromdm_py.service.inventory import Inventory
 from micromdm_py.service.nano import Nano, Push
 from micromdm_py.service.nano_certificate import EscrowUnlock, NanoCertificate
 from micromdm_py.service.nano_migration import NanoMigration
+from micromdm_py.service.organizations import OrganizationCommands
 from micromdm_py.service.profiles import Profiles
 from micromdm_py.service.push import PushNow
 from micromdm_py.service.push_certificate import PushCertificates
 from micromdm_py.service.sessions import Sessions
-from micromdm_py.service.signed_enrolment import SignedEnrolment
+from micromdm_py.service.signed_enrollment import SignedEnrollment
 from micromdm_py.service.tokens import Tokens
 from micromdm_py.service.users import Users
 from micromdm_py.service.views import Views
@@ -101,13 +101,13 @@ class Parts:
             checkin=self._checkin,
             connect=self._connect,
             enroll=self._enroll,
-            signed_enrolment=self._signed_enrolment,
+            signed_enrollment=self._signed_enrollment,
             authority=self._authority,
             challenges=self._challenges,
             commands=Commands(store, strict=config.strict_commands, **self._how),
             records=self._records,
             bulk=lead.waiting(Bulk(store, strict=config.strict_commands, **self._how)),
-            family=self._family,
+            organization_commands=self._organization_commands,
             devices=build_devices(store, self._accounts, self._slots, now=now),
             inventory=Inventory(store, Roster(store)),
             why=Why(store, now),
@@ -130,7 +130,7 @@ class Parts:
             client_certificates=ClientCertificates(config.client_cert_header, trusted),
             proxy_headers=ProxyHeaders(trusted, enabled=config.http_proxy_headers),
             files=self._files,
-            account_enrolment=self._account_enrolment,
+            account_enrollment=self._account_enrollment,
             backup=lead.waiting(partial(store.backup, config.config_path)),
         )
 
@@ -190,12 +190,12 @@ class Parts:
         return Enroll(self._store, _profile_rule(self._config), self._challenges, make_uuid)
 
     @cached_property
-    def _signed_enrolment(self) -> SignedEnrolment:
+    def _signed_enrollment(self) -> SignedEnrollment:
         authorities = device_authorities(self._config.device_ca_file)
-        return SignedEnrolment(self._enroll, authorities, lambda: self._authority.certificate)
+        return SignedEnrollment(self._enroll, authorities, lambda: self._authority.certificate)
 
     @cached_property
-    def _account_enrolment(self) -> AccountEnrolment | None:
+    def _account_enrollment(self) -> AccountDrivenEnrollment | None:
         config = self._config
         server_url, url = config.server_url.rstrip("/"), config.account_enroll_hook_url
         rule: AccountRule
@@ -205,7 +205,7 @@ class Parts:
             rule = AllowAll(server_url)
         else:
             return None
-        return AccountEnrolment(rule, self._signed_enrolment, self._enroll, server_url)
+        return AccountDrivenEnrollment(rule, self._signed_enrollment, self._enroll, server_url)
 
     # --- what administrators keep and ask ---
 
@@ -240,9 +240,9 @@ class Parts:
         return CommandRecords(self._store, self._polls, now=now)
 
     @cached_property
-    def _family(self) -> Family:
+    def _organization_commands(self) -> OrganizationCommands:
         config = self._config
-        return Family(
+        return OrganizationCommands(
             self._store,
             self._records,
             slug=config.organization,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from micromdm_py.http.auth import FAMILY
+from micromdm_py.http.auth import ORGANIZATIONS
 from micromdm_py.http.describe import ANY, BASE64, Content, describe, needed, note, schema_of
 from micromdm_py.http.docs import families
 from micromdm_py.http.openapi import openapi_document, operations
@@ -60,7 +60,7 @@ def test_every_route_is_described_and_nothing_else(bench: Bench) -> None:
         answers_all = hasattr(bench.routes[routes[path]], "on_any")
         for method in METHODS:
             answer = bench.ask(
-                method, target, key=f"Bearer {API_KEY}" if target.startswith(FAMILY) else basic()
+                method, target, key=f"Bearer {API_KEY}" if target.startswith(ORGANIZATIONS) else basic()
             )
             unknown = answer.status == 405 or answer.body == b"404 page not found\n"
             if (path, method) in found:

@@ -10,7 +10,7 @@ from micromdm_py.http.describe import Content, describe
 from micromdm_py.http.enroll import MAX_BODY_BYTES, PROFILE_TYPE, SIGNED
 from micromdm_py.http.reply import query_value, reply
 from micromdm_py.protocol.account import AccountEnrollment, SignIn, refusal
-from micromdm_py.service.account_enrolment import AccountEnrolment
+from micromdm_py.service.account_enrollment import AccountDrivenEnrollment
 
 if TYPE_CHECKING:
     App = falcon.App[falcon.Request, falcon.Response]
@@ -23,9 +23,9 @@ USER = "user-identifier"
 class DiscoveryResource:
     """/.well-known/com.apple.remotemanagement."""
 
-    def __init__(self, enrolment: AccountEnrolment) -> None:
-        """Ask `enrolment`."""
-        self._enrolment = enrolment
+    def __init__(self, enrollment: AccountDrivenEnrollment) -> None:
+        """Ask `enrollment`."""
+        self._enrollment = enrollment
 
     @describe(
         gives={"Servers": [{"Version": str, "BaseURL": str}]},
@@ -36,7 +36,7 @@ class DiscoveryResource:
         """Where the device of a user is to enrol."""
         try:
             user, family = query_value(req, USER), query_value(req, "model-family")
-            reply(resp, self._enrolment.discover(user or "", family or ""))
+            reply(resp, self._enrollment.discover(user or "", family or ""))
         except Forbidden as fault:
             reply(resp, refusal(str(fault)), 403)
 
@@ -44,9 +44,9 @@ class DiscoveryResource:
 class AccountEnrollResource:
     """/account/enroll/byod and /account/enroll/adde."""
 
-    def __init__(self, enrolment: AccountEnrolment) -> None:
-        """Hand out what `enrolment` makes."""
-        self._enrolment = enrolment
+    def __init__(self, enrollment: AccountDrivenEnrollment) -> None:
+        """Hand out what `enrollment` makes."""
+        self._enrollment = enrollment
 
     @describe(
         takes=SIGNED,
@@ -58,7 +58,7 @@ class AccountEnrollResource:
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response, kind: str) -> None:
         """Hand out the enrollment profile of a user, known by the access token in `Authorization: Bearer`."""
-        found = self._enrolment.profile(_kind(kind), read_body(req, MAX_BODY_BYTES), _bearer(req))
+        found = self._enrollment.profile(_kind(kind), read_body(req, MAX_BODY_BYTES), _bearer(req))
         if isinstance(found, SignIn):
             resp.status = falcon.HTTP_401
             resp.set_header("WWW-Authenticate", found.challenge)
@@ -69,23 +69,23 @@ class AccountEnrollResource:
 class SignInResource:
     """A page to sign in at that asks nothing; only where everybody may enrol."""
 
-    def __init__(self, enrolment: AccountEnrolment) -> None:
-        """Let in whom `enrolment` lets in."""
-        self._enrolment = enrolment
+    def __init__(self, enrollment: AccountDrivenEnrollment) -> None:
+        """Let in whom `enrollment` lets in."""
+        self._enrollment = enrollment
 
     @describe(status=308, query={USER: str})
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Send the device on with an access token."""
         resp.status = falcon.HTTP_308
-        resp.set_header("Location", self._enrolment.sign_in(query_value(req, USER) or ""))
+        resp.set_header("Location", self._enrollment.sign_in(query_value(req, USER) or ""))
 
 
-def add_account(app: "App", enrolment: AccountEnrolment) -> None:
+def add_account(app: "App", enrollment: AccountDrivenEnrollment) -> None:
     """Add the routes of account-driven enrollment."""
-    app.add_route("/.well-known/com.apple.remotemanagement", DiscoveryResource(enrolment))
-    app.add_route("/account/enroll/{kind:segment}", AccountEnrollResource(enrolment))
-    if enrolment.open_to_all:
-        app.add_route("/account/sign-in", SignInResource(enrolment))
+    app.add_route("/.well-known/com.apple.remotemanagement", DiscoveryResource(enrollment))
+    app.add_route("/account/enroll/{kind:segment}", AccountEnrollResource(enrollment))
+    if enrollment.open_to_all:
+        app.add_route("/account/sign-in", SignInResource(enrollment))
 
 
 def _kind(name: str) -> AccountEnrollment:

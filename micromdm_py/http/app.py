@@ -60,9 +60,9 @@ from micromdm_py.http.events import (
     WebhooksResource,
     WebhookTestResource,
 )
-from micromdm_py.http.family import add_family
 from micromdm_py.http.library import add_library
 from micromdm_py.http.nano import CombinedResource, NanoServices, add_nano
+from micromdm_py.http.organizations import add_organizations
 from micromdm_py.http.pages import HomeResource, VersionResource
 from micromdm_py.http.proxy import ProxyHeaders, StrictTransport
 from micromdm_py.http.push import LegacyPushResource, PushNow, PushResource
@@ -71,7 +71,7 @@ from micromdm_py.http.request import RequestLog
 from micromdm_py.http.routes import Routes
 from micromdm_py.http.scep import ScepResource
 from micromdm_py.http.tokens import TokenResource, TokensResource
-from micromdm_py.service.account_enrolment import AccountEnrolment
+from micromdm_py.service.account_enrollment import AccountDrivenEnrollment
 from micromdm_py.service.apps import Apps
 from micromdm_py.service.blueprints import Blueprints
 from micromdm_py.service.ca import CertificateAuthority
@@ -81,13 +81,13 @@ from micromdm_py.service.commands import Commands
 from micromdm_py.service.connect import Connect
 from micromdm_py.service.devices import Devices
 from micromdm_py.service.enroll import Challenges, Enroll
-from micromdm_py.service.family import Family
 from micromdm_py.service.feed import Feed
 from micromdm_py.service.inventory import Inventory
+from micromdm_py.service.organizations import OrganizationCommands
 from micromdm_py.service.profiles import Profiles
 from micromdm_py.service.push_certificate import PushCertificates
 from micromdm_py.service.sessions import Sessions
-from micromdm_py.service.signed_enrolment import SignedEnrolment
+from micromdm_py.service.signed_enrollment import SignedEnrollment
 from micromdm_py.service.tokens import Tokens
 from micromdm_py.service.users import Users
 from micromdm_py.service.views import Views
@@ -108,19 +108,19 @@ class Services:
     Attributes:
         files: the file repository, None when there is none.
         backup: makes a copy of the store.
-        account_enrolment: None when nobody may enrol that way.
+        account_enrollment: None when nobody may enrol that way.
     """
 
     checkin: CheckInService
     connect: Connect
     enroll: Enroll
-    signed_enrolment: SignedEnrolment
+    signed_enrollment: SignedEnrollment
     authority: CertificateAuthority
     challenges: Challenges
     commands: Commands
     records: CommandRecords
     bulk: QueueMany
-    family: Family
+    organization_commands: OrganizationCommands
     devices: Devices
     inventory: Inventory
     why: Why
@@ -144,7 +144,7 @@ class Services:
     proxy_headers: ProxyHeaders
     backup: Callable[[], StoredFile]
     files: Files | None = None
-    account_enrolment: AccountEnrolment | None = None
+    account_enrollment: AccountDrivenEnrollment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +191,7 @@ def create_app(services: Services, rule: AppRule, log: RequestLog) -> App:
     register_errors(app)
     _device_routes(app, services, rule)
     _admin_routes(app, services, rule)
-    add_family(app, services.family, rule.max_body_bytes)
+    add_organizations(app, services.organization_commands, rule.max_body_bytes)
     if rule.pages:
         _pages(app, services)
     api = ApiDescription(router.resources, rule.build["version"])
@@ -208,11 +208,11 @@ def _device_routes(app: App, services: Services, rule: AppRule) -> None:
     app.add_route("/mdm/checkin", checkin)
     app.add_route("/mdm/connect", connect)
     add_nano(app, services.nano, CombinedResource(checkin, connect), rule.build["version"], limit)
-    app.add_route("/mdm/enroll", EnrollResource(services.enroll, services.signed_enrolment))
+    app.add_route("/mdm/enroll", EnrollResource(services.enroll, services.signed_enrollment))
     app.add_route("/ota/enroll", OtaResource(services.enroll))
-    app.add_route("/ota/phase23", PhasesResource(services.signed_enrolment))
-    if services.account_enrolment:
-        add_account(app, services.account_enrolment)
+    app.add_route("/ota/phase23", PhasesResource(services.signed_enrollment))
+    if services.account_enrollment:
+        add_account(app, services.account_enrollment)
     app.add_route("/scep", ScepResource(services.authority))
     app.add_route("/version", VersionResource(rule.build))
     if services.files:

@@ -16,11 +16,11 @@ from micromdm_py.http.request import path_of
 from micromdm_py.service.access import ADMINISTRATOR, Caller
 from micromdm_py.service.tokens import PREFIX, Tokens
 
-__all__ = ["ADMIN", "FAMILY", "Access", "caller_of", "check_again"]
+__all__ = ["ADMIN", "ORGANIZATIONS", "Access", "caller_of", "check_again"]
 
 ADMIN = "needs_api_key"
 """Attribute of a resource that only administrators may use."""
-FAMILY = "/v1/organizations"
+ORGANIZATIONS = "/v1/organizations"
 """How the routes begin that take the API key as Bearer, and answer errors in a form of their own."""
 
 UNDECODED = "\N{REPLACEMENT CHARACTER}"
@@ -57,19 +57,19 @@ class Access:
 
     def _caller(self, req: falcon.Request) -> Caller:
         header: str = req.env.get("HTTP_AUTHORIZATION", "")
-        family = path_of(req).startswith(FAMILY)
+        organizations = path_of(req).startswith(ORGANIZATIONS)
         if not header:
-            raise NoCredentials("No auth token" if family else "Unauthorized")
+            raise NoCredentials("No auth token" if organizations else "Unauthorized")
         scheme, _, text = header.partition(" ")
         try:
             if scheme.lower() == "basic":
                 users = (USER, NANO_USER) if path_of(req).startswith(NANO) else (USER,)
-                return self._basic(text.strip(), () if family else users)
+                return self._basic(text.strip(), () if organizations else users)
             if scheme.lower() == "bearer":
-                return self._bearer(text.strip(), takes_key=family)
+                return self._bearer(text.strip(), takes_key=organizations)
         except (Unauthenticated, binascii.Error, ValueError):
             pass
-        raise Unauthenticated("Invalid Token" if family else "Unauthorized")
+        raise Unauthenticated("Invalid Token" if organizations else "Unauthorized")
 
     def _basic(self, text: str, users: tuple[bytes, ...]) -> Caller:
         """Who a user and password stand for; the API key counts for `users`."""

@@ -1,4 +1,4 @@
-"""/v1/dep-tokens and /v1/dep/…: automated enrolment. `?name=` means another token than the default one."""
+"""/v1/dep-tokens and /v1/dep/…: automated enrollment. `?name=` means another token than the default one."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -47,7 +47,7 @@ RULE = {"filter": note(str, "always *"), "profile_uuid": str}
 
 @dataclass(frozen=True, slots=True)
 class Dep:
-    """The use cases of automated enrolment."""
+    """The use cases of automated enrollment."""
 
     tokens: DepTokens
     proxy: DepProxy

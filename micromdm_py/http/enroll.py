@@ -5,7 +5,7 @@ import falcon
 from micromdm_py.http.body import read_body
 from micromdm_py.http.describe import Content, describe
 from micromdm_py.service.enroll import Enroll
-from micromdm_py.service.signed_enrolment import SignedEnrolment
+from micromdm_py.service.signed_enrollment import SignedEnrollment
 
 __all__ = ["EnrollResource", "OtaResource", "PhasesResource"]
 
@@ -17,7 +17,7 @@ SIGNED = Content("application/pkcs7-signature")
 class EnrollResource:
     """The enrollment profile: for everybody, or for a device that signs its request."""
 
-    def __init__(self, enroll: Enroll, signed: SignedEnrolment) -> None:
+    def __init__(self, enroll: Enroll, signed: SignedEnrollment) -> None:
         """Hand out what `enroll` makes, and `signed` for devices that sign."""
         self._enroll, self._signed = enroll, signed
 
@@ -51,7 +51,7 @@ class OtaResource:
 class PhasesResource:
     """POST /ota/phase23: phases 2 and 3 of over-the-air enrollment."""
 
-    def __init__(self, signed: SignedEnrolment) -> None:
+    def __init__(self, signed: SignedEnrollment) -> None:
         """Hand out what `signed` makes."""
         self._signed = signed
 

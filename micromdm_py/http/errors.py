@@ -7,7 +7,7 @@ from urllib.parse import quote
 import falcon
 
 from micromdm_py import errors as e
-from micromdm_py.http.auth import FAMILY
+from micromdm_py.http.auth import ORGANIZATIONS
 from micromdm_py.http.request import clean_path, path_of, request_id_of
 from micromdm_py.protocol.jsonreply import json_reply
 
@@ -60,8 +60,8 @@ def _status(table: dict[type[e.MdmError], int], error: Exception) -> int | None:
 
 def _mdm_error(req: falcon.Request, resp: falcon.Response, error: Exception, _params: object) -> None:
     path = path_of(req)
-    if path.startswith(FAMILY):
-        return _family_error(req, resp, error, _params)
+    if path.startswith(ORGANIZATIONS):
+        return _organizations_error(req, resp, error, _params)
     device = path in DEVICE_PATHS
     as_text = not device and path.startswith(TEXT_PATHS)
     status = _status(DEVICE if device or as_text else API, error)
@@ -88,12 +88,14 @@ def _mdm_error(req: falcon.Request, resp: falcon.Response, error: Exception, _pa
                 resp.data, resp.content_type = b"Authorization Required\n", TEXT
 
 
-def _family_error(req: falcon.Request, resp: falcon.Response, error: Exception, params: object) -> None:
+def _organizations_error(
+    req: falcon.Request, resp: falcon.Response, error: Exception, params: object
+) -> None:
     """An error in the form of the organizations' API; what that API does not know has its status as code."""
     status = _status(API, error)
     if status is None:
         return _unexpected(req, resp, error, params)
-    status, code, message = _FAMILY_ERRORS.get(type(error), (status, status, str(error)))
+    status, code, message = _ORGANIZATIONS_ERRORS.get(type(error), (status, status, str(error)))
     if isinstance(error, e.MalformedField):
         status, code, message = 400, 3002, f"Invalid {error.field}"
         message += f": {error.reason}" if error.reason else ""
@@ -106,7 +108,7 @@ def _family_error(req: falcon.Request, resp: falcon.Response, error: Exception, 
         resp.set_header("Retry-After", RETRY_AFTER_S)
 
 
-_FAMILY_ERRORS: dict[type[Exception], tuple[int, int, str]] = {
+_ORGANIZATIONS_ERRORS: dict[type[Exception], tuple[int, int, str]] = {
     e.NoCredentials: (401, 4002, "No auth token"),
     e.Unauthenticated: (401, 4004, "Invalid Token"),
     e.Forbidden: (403, 4003, "Permission denied"),

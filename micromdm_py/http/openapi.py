@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 
-from micromdm_py.http.auth import ADMIN, FAMILY
+from micromdm_py.http.auth import ADMIN, ORGANIZATIONS
 from micromdm_py.http.describe import Content, Operation, Schema, Shape, operation_of, schema_of
 
 __all__ = ["openapi_document", "operations"]
@@ -62,7 +62,7 @@ def openapi_document(routes: Mapping[str, object], version: str) -> dict[str, ob
         "components": {
             "schemas": {
                 "Error": schema_of({"error": str}),
-                "FamilyError": schema_of({"status": bool, "error": {"code": int, "message": str}}),
+                "OrganizationsError": schema_of({"status": bool, "error": {"code": int, "message": str}}),
             },
             "securitySchemes": {
                 "basic": {
@@ -91,7 +91,7 @@ def _operation(
         found["parameters"] = parameters
     if declared.takes:
         found["requestBody"] = {"required": True, **_body(declared.takes)}
-    error = "FamilyError" if route.startswith(FAMILY) else "Error"
+    error = "OrganizationsError" if route.startswith(ORGANIZATIONS) else "Error"
     found["responses"] = _responses(declared, error if admin else None)
     if admin:
         found["security"] = [{"basic": []}, {"bearer": []}]

@@ -1,4 +1,4 @@
-"""Automated enrolment (DEP) in MicroMDM's database: keys, tokens, the rule, the devices Apple has told of.
+"""Automated enrollment (DEP) in MicroMDM's database: keys, tokens, the rule, the devices Apple has told of.
 
 The sync cursor is left behind: it may belong to a fetch that was never finished, so that all devices are read
 again after the move.
@@ -37,7 +37,7 @@ TOKEN_PREFIX = b"CK_"
 
 
 def dep_documents(old: OldDatabase, inventory: Inventory, now: datetime) -> Iterator[MovedDocument]:
-    """Everything of automated enrolment as documents; `now` is the time of whatever has none."""
+    """Everything of automated enrollment as documents; `now` is the time of whatever has none."""
     yield from _tokens(old)
     rule = ""
     for key, value in old.rows(RULES):

@@ -1,4 +1,4 @@
-"""Automated enrolment of a store as rows of MicroMDM's database."""
+"""Automated enrollment of a store as rows of MicroMDM's database."""
 
 import dataclasses
 import json
@@ -30,7 +30,7 @@ _FACTS = ("model", "description", "color", "asset_tag")
 
 
 class DepExport:
-    """Takes documents of automated enrolment; the old server has one key pair, one token in use, one rule."""
+    """Takes documents of automated enrollment; the old server has one key pair, one used token, one rule."""
 
     def __init__(self, rows: Rows, report: Report) -> None:
         """Write into `rows`; what does not fit is lost in `report`."""

@@ -100,10 +100,10 @@ class Why:
 
 def explain(situation: Situation) -> list[Finding]:
     """What is the matter with an enrollment, the gravest first, then what its queue is waiting for."""
-    return [*_enrolment(situation), *_pushing(situation), *_queue(situation)]
+    return [*_enrollment(situation), *_pushing(situation), *_queue(situation)]
 
 
-def _enrolment(s: Situation) -> list[Finding]:
+def _enrollment(s: Situation) -> list[Finding]:
     record = s.record
     if record.blocked:
         return [

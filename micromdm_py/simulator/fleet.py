@@ -130,7 +130,7 @@ class Fleet:
 
     async def _enrol(self, number: int) -> None:
         async with self._slots:
-            device = await self._timed("enrolment", self._enrol_one(number))
+            device = await self._timed("enrollment", self._enrol_one(number))
         if device is not None:
             self.summary.enrolled += 1
             self.devices.append(device)

@@ -1,4 +1,4 @@
-"""Automated enrolment with the real server: from the token file to a fleet with its profile."""
+"""Automated enrollment with the real server: from the token file to a fleet with its profile."""
 
 import base64
 import json

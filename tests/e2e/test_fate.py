@@ -19,7 +19,7 @@ from tests.fakes.push_pair import TOPIC, certificate, upload
 
 BEARER = {"Authorization": f"Bearer {KEY}"}
 BASIC = httpx.BasicAuth("micromdm", KEY)
-FAMILY = "/v1/organizations/default/mdm/apple/enterprise/commands"
+ORGANIZATIONS = "/v1/organizations/default/mdm/apple/enterprise/commands"
 HEX = re.compile(r"[a-f0-9]{24}")
 
 
@@ -98,7 +98,7 @@ def test_the_example_of_the_reference(server: RealServer) -> None:
     async def story(admin: Admin, phone: SimulatedDevice) -> None:
         phone = phone.with_facts(device_name="iPhone 13 Pro", os_version="17.2.1")
         command = {"RequestType": "DeviceInformation", "Queries": ["DeviceName", "OSVersion"]}
-        path = f"{FAMILY}/device/{phone.facts.serial_number}"
+        path = f"{ORGANIZATIONS}/device/{phone.facts.serial_number}"
         began = datetime.now(UTC)
         body = {"command": command, "from": "configurationChanged"}
         queued = (await admin.ask("POST", path, body))["data"]

@@ -40,17 +40,17 @@ from micromdm_py.service.dep.rules import DepRules
 from micromdm_py.service.dep.tokens import DepTokens
 from micromdm_py.service.devices import Devices
 from micromdm_py.service.enroll import Challenges, Enroll, ProfileRule
-from micromdm_py.service.family import Family
 from micromdm_py.service.feed import Feed
 from micromdm_py.service.identity import AcceptanceRule, Identities
 from micromdm_py.service.inventory import Inventory
 from micromdm_py.service.nano import Nano
 from micromdm_py.service.nano_certificate import EscrowUnlock, NanoCertificate
 from micromdm_py.service.nano_migration import NanoMigration
+from micromdm_py.service.organizations import OrganizationCommands
 from micromdm_py.service.profiles import Profiles
 from micromdm_py.service.push_certificate import PushCertificates
 from micromdm_py.service.sessions import Sessions
-from micromdm_py.service.signed_enrolment import SignedEnrolment
+from micromdm_py.service.signed_enrollment import SignedEnrollment
 from micromdm_py.service.tokens import Tokens
 from micromdm_py.service.users import Users
 from micromdm_py.service.views import Views
@@ -182,13 +182,13 @@ class Bench:
             apps=Apps(self._files, "https://mdm.example.com"),
             connect=Connect(store, identities, wants_idle=False, **told),
             enroll=enroll,
-            signed_enrolment=SignedEnrolment(enroll, (), lambda: authority.certificate),
+            signed_enrollment=SignedEnrollment(enroll, (), lambda: authority.certificate),
             authority=authority,
             challenges=challenges,
             commands=Commands(store, strict=False, wake=_nothing, now=now, make_uuid=make_uuid),
             records=records,
             bulk=Bulk(store, strict=False, wake=_nothing, now=now, make_uuid=make_uuid),
-            family=Family(
+            organization_commands=OrganizationCommands(
                 store,
                 records,
                 slug="default",

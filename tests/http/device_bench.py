@@ -23,7 +23,7 @@ from micromdm_py.service.checkin import CheckInService
 from micromdm_py.service.connect import Connect
 from micromdm_py.service.enroll import Challenges, Enroll, ProfileRule
 from micromdm_py.service.identity import AcceptanceRule, Identities
-from micromdm_py.service.signed_enrolment import SignedEnrolment
+from micromdm_py.service.signed_enrollment import SignedEnrollment
 from micromdm_py.storage.base import Store
 from micromdm_py.storage.memory.store import MemoryStore
 from micromdm_py.storage.records import BindingRule
@@ -110,7 +110,9 @@ class DeviceBench(Bench):
             authority=authority,
             challenges=challenges,
             enroll=enroll,
-            signed_enrolment=SignedEnrolment(enroll, self.device_authorities, lambda: authority.certificate),
+            signed_enrollment=SignedEnrollment(
+                enroll, self.device_authorities, lambda: authority.certificate
+            ),
             client_certificates=self.client_certificates,
         )
 

@@ -12,11 +12,11 @@ import pytest
 from micromdm_py.errors import UpstreamFailed
 from micromdm_py.http.app import Services
 from micromdm_py.protocol.cms import sign_attached
-from micromdm_py.service.account_enrolment import AccountEnrolment, AccountRule, AllowAll
-from micromdm_py.service.enrolment_hook import Hook, HookReply
+from micromdm_py.service.account_enrollment import AccountDrivenEnrollment, AccountRule, AllowAll
+from micromdm_py.service.enrollment_hook import Hook, HookReply
 from tests.http.bench import Answer
 from tests.http.device_bench import DeviceBench
-from tests.http.test_signed_enrolment import FACTORY, from_factory
+from tests.http.test_signed_enrollment import FACTORY, from_factory
 from tests.protocol.crypto_samples import rsa_key
 
 URL = "https://mdm.example.com"
@@ -46,8 +46,8 @@ class AccountBench(DeviceBench):
         base = super()._services(api_key)
         if self.rule is None:
             return base
-        account = AccountEnrolment(self.rule, base.signed_enrolment, base.enroll, URL)
-        return replace(base, account_enrolment=account)
+        account = AccountDrivenEnrollment(self.rule, base.signed_enrollment, base.enroll, URL)
+        return replace(base, account_enrollment=account)
 
     def discover(self, user: str = USER, family: str = "iPhone") -> Answer:
         return self.ask("GET", f"{WELL_KNOWN}?user-identifier={user}&model-family={family}", key=None)
@@ -185,7 +185,7 @@ def test_nonsense_of_the_hook_is_its_fault_and_never_the_devices(answer: tuple[i
 
 def test_hook_that_is_down_is_502_and_one_that_is_busy_503() -> None:
     def down(_question: bytes) -> HookReply:
-        raise UpstreamFailed("enrolment hook: ConnectError")
+        raise UpstreamFailed("enrollment hook: ConnectError")
 
     assert AccountBench(Hook(down, slots=1)).discover().status == 502
     entered, leave = threading.Event(), threading.Event()

@@ -151,7 +151,7 @@ def test_json_commands_of_any_kind(target: str, body: bytes) -> None:
 
 
 BULK = ("udids", "filter", "command", "dry_run", "confirm", "group", "ttl", "expires_at", "supersede", "from")
-FAMILY = "/v1/organizations/default/mdm/apple/enterprise/commands"
+ORGANIZATIONS = "/v1/organizations/default/mdm/apple/enterprise/commands"
 BEARER = f"Bearer {API_KEY}"
 keyed = st.fixed_dictionaries(
     {"RequestType": st.sampled_from(["SecurityInfo", "EraseDevice", "Settings", "InstallProfile"])},
@@ -189,7 +189,9 @@ def test_bulk_commands_of_any_kind(given: dict[str, object], sound: dict[str, ob
 def test_requests_of_the_organizations_api_of_any_kind(
     method: str, path: list[str], query: dict[str, str], command: object, more: dict[str, object]
 ) -> None:
-    target = "/".join([FAMILY, *path]) + "?" + "&".join(f"{name}={value}" for name, value in query.items())
+    target = (
+        "/".join([ORGANIZATIONS, *path]) + "?" + "&".join(f"{name}={value}" for name, value in query.items())
+    )
     body = json.dumps({"command": command, **more}).encode() if method == "POST" else b""
     answer = shared().ask(method, target, body, key=BEARER)
     assert answer.status < 500, (method, target, body, answer)

@@ -48,7 +48,7 @@ def test_the_table_names_no_route_that_there_is_not() -> None:
     assert named - there == set()
 
 
-FAMILY = "/v1/organizations/default/mdm/apple/enterprise/commands/device"
+ORGANIZATIONS = "/v1/organizations/default/mdm/apple/enterprise/commands/device"
 
 
 def requests(kind: str) -> list[tuple[str, str, object]]:
@@ -60,8 +60,8 @@ def requests(kind: str) -> list[tuple[str, str, object]]:
         ("POST", "/v1/commands/UDID-1", raw),
         ("PUT", "/v1/commands/UDID-1", raw),
         ("POST", "/v1/bulk/commands", {"udids": ["UDID-1"], "command": command}),
-        ("POST", FAMILY, {**inner, "targetIds": ["UDID-1"]}),
-        ("POST", f"{FAMILY}/UDID-1", inner),
+        ("POST", ORGANIZATIONS, {**inner, "targetIds": ["UDID-1"]}),
+        ("POST", f"{ORGANIZATIONS}/UDID-1", inner),
         ("PUT", "/nano/v1/enqueue/UDID-1?nopush=1", raw),
         ("POST", "/nano/v1/enqueue/UDID-1?nopush=1", raw),
     ]

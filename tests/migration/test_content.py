@@ -178,7 +178,7 @@ def test_a_user_is_still_the_same_after_the_next_token_update(moved: Store) -> N
     assert {name: decode_user(name, body) for name, body in moved.documents("user")} == before
 
 
-def test_automated_enrolment_is_kept(moved: Store) -> None:
+def test_automated_enrollment_is_kept(moved: Store) -> None:
     (token,) = moved.documents("dep-token")
     want = next(one for key, one in BUCKETS["mdm.DEPToken"].items() if key.startswith("CK_"))
     assert StoredToken.of(token[1]).fields() == want

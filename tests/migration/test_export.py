@@ -98,7 +98,7 @@ def test_device_records_come_out_as_they_were(tmp_path: Path) -> None:
         assert rows(path)["mdm.DeviceIdx"][name] == got.uuid.encode()
 
 
-def test_tokens_and_keys_of_automated_enrolment_come_out_as_they_were(tmp_path: Path) -> None:
+def test_tokens_and_keys_of_automated_enrollment_come_out_as_they_were(tmp_path: Path) -> None:
     path, _ = exported(list(imported().content()), tmp_path)
     old, new = rows(SAMPLE), rows(path)
     assert new["mdm.DEPAutoAssign"] == old["mdm.DEPAutoAssign"]

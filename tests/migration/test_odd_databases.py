@@ -180,7 +180,7 @@ def test_profiles_without_content_and_users_with_another_uuid_are_lost(old: Data
     assert lost(report, "mdm.Users") == [("key", "has another uuid inside")]
 
 
-# --- automated enrolment ---
+# --- automated enrollment ---
 
 
 def documents(pieces: list[Moved], kind: str) -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""How everything of automated enrolment is kept: the kinds of documents and their JSON.
+"""How everything of automated enrollment is kept: the kinds of documents and their JSON.
 
 =================  =========================  ====================================================
 kind               name                       body

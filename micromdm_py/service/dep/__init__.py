@@ -1,1 +1,1 @@
-"""Automated enrolment (DEP): tokens, calls for administrators, synchronization, automatic assignment."""
+"""Automated enrollment (DEP): tokens, calls for administrators, synchronization, automatic assignment."""

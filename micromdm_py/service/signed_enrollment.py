@@ -12,12 +12,12 @@ from micromdm_py.protocol.plist import loads
 from micromdm_py.protocol.signature import SignedContent, verify_attached
 from micromdm_py.service.enroll import Enroll
 
-__all__ = ["SignedEnrolment"]
+__all__ = ["SignedEnrollment"]
 
 logger = logging.getLogger(__name__)
 
 
-class SignedEnrolment:
+class SignedEnrollment:
     """Hands out profiles to who can show the right certificate."""
 
     def __init__(

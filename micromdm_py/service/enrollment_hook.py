@@ -1,4 +1,4 @@
-"""The enrolment hook: a service of the organization that says which users may enrol their devices.
+"""The enrollment hook: a service of the organization that says which users may enrol their devices.
 
 Questions and answers are JSON; 403 refuses, and its `message` is for the user.
 """
@@ -14,7 +14,7 @@ from micromdm_py.errors import Busy, Forbidden, MalformedField, MalformedRequest
 from micromdm_py.protocol.account import AccountEnrollment, SignIn
 from micromdm_py.protocol.jsonbody import read_object
 from micromdm_py.protocol.plain import as_json
-from micromdm_py.service.account_enrolment import Place, check_user
+from micromdm_py.service.account_enrollment import Place, check_user
 
 __all__ = ["Hook", "HookReply"]
 
@@ -45,17 +45,17 @@ class Hook:
         """See `AccountRule`."""
         reply = self._ask("discovery", user_identifier=user, model_family=model_family)
         if reply.status != 200:
-            raise UpstreamFailed(f"enrolment hook answered {reply.status}")
+            raise UpstreamFailed(f"enrollment hook answered {reply.status}")
         found = _object(reply)
         try:
             kind = AccountEnrollment(str(found.get("version")))
         except ValueError:
             raise UpstreamFailed(
-                f"enrolment hook: version must be {' or '.join(AccountEnrollment)}"
+                f"enrollment hook: version must be {' or '.join(AccountEnrollment)}"
             ) from None
         url = found.get("base_url") or ""
         if not isinstance(url, str) or (url and not _is_https(url)):
-            raise UpstreamFailed("enrolment hook: base_url is no https URL")
+            raise UpstreamFailed("enrollment hook: base_url is no https URL")
         return Place(kind, url)
 
     def account(self, kind: AccountEnrollment, token: str, device: Mapping[str, object]) -> str | SignIn:
@@ -64,7 +64,7 @@ class Hook:
             "enrollment", version=kind.value, access_token=token or None, device=as_json(device)
         )
         if reply.status not in (200, 401):
-            raise UpstreamFailed(f"enrolment hook answered {reply.status}")
+            raise UpstreamFailed(f"enrollment hook answered {reply.status}")
         found = _object(reply)
         try:
             if reply.status == 401:
@@ -72,11 +72,11 @@ class Hook:
             account = found.get("managed_apple_id")
             return check_user(account if isinstance(account, str) else "", "managed_apple_id")
         except MalformedField as fault:
-            raise UpstreamFailed(f"enrolment hook: {fault}") from fault
+            raise UpstreamFailed(f"enrollment hook: {fault}") from fault
 
     def _ask(self, request: Literal["discovery", "enrollment"], **words: object) -> HookReply:
         if not self._slots.acquire(blocking=False):
-            raise Busy("too many questions to the enrolment hook at once")
+            raise Busy("too many questions to the enrollment hook at once")
         try:
             reply = self._send(json.dumps({"request": request, **words}).encode())
         finally:
@@ -93,7 +93,7 @@ def _object(reply: HookReply) -> dict[str, object]:
     try:
         return read_object(reply.body, trailing="refuse")
     except MalformedRequest as fault:
-        raise UpstreamFailed(f"enrolment hook: {fault}") from fault
+        raise UpstreamFailed(f"enrollment hook: {fault}") from fault
 
 
 def _is_https(url: str) -> bool:

@@ -22,7 +22,7 @@ from micromdm_py.service.commands import Permit, check_api_id, copies
 from micromdm_py.service.options import read_options
 from micromdm_py.storage.records import CommandFilter, CommandRecord, EnrollmentRecord
 
-__all__ = ["MAX_TARGETS", "Family", "Path"]
+__all__ = ["MAX_TARGETS", "OrganizationCommands", "Path"]
 
 Path = Mapping[str, str]
 """Fields of a request's path: organizationId, targetType, targetId, admCommandId."""
@@ -47,7 +47,7 @@ _OPTIONS = {
 _BODY = ("command", "targetIds", "confirm", *_OPTIONS)
 
 
-class Family:
+class OrganizationCommands:
     """Replies are JSON documents in bytes; `secrets`: show passwords, keys and tokens."""
 
     def __init__(

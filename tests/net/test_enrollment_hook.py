@@ -1,4 +1,4 @@
-"""The way to the enrolment hook: what is sent, and what it may answer."""
+"""The way to the enrollment hook: what is sent, and what it may answer."""
 
 import base64
 import hashlib
@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from micromdm_py.errors import UpstreamFailed
-from micromdm_py.net.enrolment_hook import HttpHook
-from micromdm_py.service.enrolment_hook import HookReply
+from micromdm_py.net.enrollment_hook import HttpHook
+from micromdm_py.service.enrollment_hook import HookReply
 
 URL = "https://hook.example.com/enrol"
 

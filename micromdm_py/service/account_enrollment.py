@@ -1,7 +1,7 @@
 """Account-driven enrollment: a user signs in with a work account, and the device gets a profile for it.
 
 Who may enrol, how, and as whom is decided by an `AccountRule`: a service of the organization that is asked
-(`service.enrolment_hook`), or `AllowAll`.
+(`service.enrollment_hook`), or `AllowAll`.
 """
 
 import base64
@@ -16,10 +16,10 @@ from micromdm_py.errors import Forbidden, MalformedField, SignatureInvalid
 from micromdm_py.protocol.account import SIGN_IN_URL, AccountEnrollment, SignIn, servers
 from micromdm_py.protocol.ids import check_id
 from micromdm_py.service.enroll import Enroll
-from micromdm_py.service.signed_enrolment import SignedEnrolment
+from micromdm_py.service.signed_enrollment import SignedEnrollment
 
 __all__ = [
-    "AccountEnrolment",
+    "AccountDrivenEnrollment",
     "AccountRule",
     "AllowAll",
     "Place",
@@ -58,10 +58,10 @@ class AccountRule(Protocol):
         ...
 
 
-class AccountEnrolment:
+class AccountDrivenEnrollment:
     """The steps of account-driven enrollment."""
 
-    def __init__(self, rule: AccountRule, signed: SignedEnrolment, enroll: Enroll, server_url: str) -> None:
+    def __init__(self, rule: AccountRule, signed: SignedEnrollment, enroll: Enroll, server_url: str) -> None:
         """Let those enrol whom `rule` knows.
 
         Args:

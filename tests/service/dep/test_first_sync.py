@@ -2,7 +2,7 @@
 
 from micromdm_py.protocol.dep.documents import SYNC, SyncState
 from micromdm_py.service.dep.accounts import Accounts
-from micromdm_py.service.dep.first import LONGEST_S, FirstSync
+from micromdm_py.service.dep.first_sync import LONGEST_S, FirstSync
 from micromdm_py.service.waiting import LongPolls
 from micromdm_py.storage.memory.store import MemoryStore
 from tests.fakes.clock import Clock

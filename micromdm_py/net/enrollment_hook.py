@@ -1,4 +1,4 @@
-"""The way to the enrolment hook."""
+"""The way to the enrollment hook."""
 
 import contextlib
 import functools
@@ -8,7 +8,7 @@ import httpx
 
 from micromdm_py.errors import UpstreamFailed
 from micromdm_py.protocol.delivery import event_signature
-from micromdm_py.service.enrolment_hook import HookReply
+from micromdm_py.service.enrollment_hook import HookReply
 
 __all__ = ["HttpHook"]
 
@@ -44,7 +44,7 @@ class HttpHook:
             with contextlib.closing(self._client.send(request, stream=True)) as answer:
                 return HookReply(answer.status_code, _read(answer))
         except httpx.HTTPError as fault:
-            raise UpstreamFailed(f"enrolment hook: {type(fault).__name__}") from fault
+            raise UpstreamFailed(f"enrollment hook: {type(fault).__name__}") from fault
 
 
 def _read(answer: httpx.Response) -> bytes:
@@ -52,8 +52,8 @@ def _read(answer: httpx.Response) -> bytes:
     for part in answer.iter_bytes():
         size += len(part)
         if size > MAX_REPLY_BYTES:
-            raise UpstreamFailed("enrolment hook: answer is too large")
+            raise UpstreamFailed("enrollment hook: answer is too large")
         if time.monotonic() > end:
-            raise UpstreamFailed("enrolment hook: answer takes too long")
+            raise UpstreamFailed("enrollment hook: answer takes too long")
         parts.append(part)
     return b"".join(parts)

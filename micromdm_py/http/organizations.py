@@ -11,12 +11,12 @@ from micromdm_py.http.commands import options, permit
 from micromdm_py.http.describe import ANY, describe, needed, note
 from micromdm_py.http.reply import query_number, query_value, reply
 from micromdm_py.service.command_records import parse_filter
-from micromdm_py.service.family import Family
+from micromdm_py.service.organizations import OrganizationCommands
 
 if TYPE_CHECKING:
     App = falcon.App[falcon.Request, falcon.Response]
 
-__all__ = ["add_family"]
+__all__ = ["add_organizations"]
 
 MAX_PAGE = 1_000_000
 
@@ -33,12 +33,12 @@ ERRORS = {404: "Organization, target or command is unknown."}
 class _Resource:
     needs_api_key = True
 
-    def __init__(self, family: Family, max_body_bytes: int) -> None:
-        """Work with `family`."""
-        self._family, self._max = family, max_body_bytes
+    def __init__(self, commands: OrganizationCommands, max_body_bytes: int) -> None:
+        """Work with `commands`."""
+        self._commands, self._max = commands, max_body_bytes
 
     def _create(self, req: falcon.Request, resp: falcon.Response, path: dict[str, str]) -> None:
-        document = self._family.create(
+        document = self._commands.create(
             path,
             read_body(req, self._max),
             permit=permit(req),
@@ -48,7 +48,7 @@ class _Resource:
         reply(resp, document)
 
 
-class FamilyTypeResource(_Resource):
+class OrganizationTypeResource(_Resource):
     """…/commands/{targetType}."""
 
     @describe(takes=CREATION, gives=ANSWER, answers=ERRORS)
@@ -57,7 +57,7 @@ class FamilyTypeResource(_Resource):
         self._create(req, resp, path)
 
 
-class FamilyTargetResource(_Resource):
+class OrganizationTargetResource(_Resource):
     """…/commands/{targetType}/{targetId}."""
 
     @describe(gives=PAGE, query=FILTER, answers=ERRORS)
@@ -65,7 +65,7 @@ class FamilyTargetResource(_Resource):
         """List the commands of a target, newest first."""
         limit = query_number(req, "limit", 1, MAX_LIMIT, default=DEFAULT_LIMIT)
         wanted = parse_filter(partial(query_value, req), limit)
-        reply(resp, self._family.page(path, wanted, secrets=may_read_secrets(req)))
+        reply(resp, self._commands.page(path, wanted, secrets=may_read_secrets(req)))
 
     @describe(takes=CREATION, gives=ANSWER, answers=ERRORS)
     def on_post(self, req: falcon.Request, resp: falcon.Response, **path: str) -> None:
@@ -73,7 +73,7 @@ class FamilyTargetResource(_Resource):
         self._create(req, resp, path)
 
 
-class FamilyGroupsResource(_Resource):
+class OrganizationGroupsResource(_Resource):
     """…/commands/{targetType}/{targetId}/grouped."""
 
     @describe(gives=ANSWER, query={"groupName": str, "types": str, "limit": int, "page": int}, answers=ERRORS)
@@ -86,46 +86,46 @@ class FamilyGroupsResource(_Resource):
 
         wanted = parse_filter(query, query_number(req, "limit", 1, MAX_LIMIT, default=DEFAULT_LIMIT))
         number = query_number(req, "page", 1, MAX_PAGE, default=1)
-        reply(resp, self._family.grouped(path, wanted, number, secrets=may_read_secrets(req)))
+        reply(resp, self._commands.grouped(path, wanted, number, secrets=may_read_secrets(req)))
 
 
-class FamilyCommandResource(_Resource):
+class OrganizationCommandResource(_Resource):
     """…/commands/{targetType}/{targetId}/{admCommandId}."""
 
     @describe(gives=ANSWER, answers=ERRORS)
     def on_get(self, req: falcon.Request, resp: falcon.Response, **path: str) -> None:
         """Show a command."""
-        reply(resp, self._family.one(path, secrets=may_read_secrets(req)))
+        reply(resp, self._commands.one(path, secrets=may_read_secrets(req)))
 
 
-class FamilyCancelResource(_Resource):
+class OrganizationCancelResource(_Resource):
     """…/commands/{targetType}/{targetId}/{admCommandId}/cancel."""
 
     @describe(gives=ANSWER, answers=ERRORS)
     def on_post(self, req: falcon.Request, resp: falcon.Response, **path: str) -> None:
         """Withdraw a command."""
-        reply(resp, self._family.cancel(path))
+        reply(resp, self._commands.cancel(path))
 
 
-def add_family(app: "App", family: Family, limit: int) -> None:
+def add_organizations(app: "App", commands: OrganizationCommands, limit: int) -> None:
     """Add the routes."""
     app.add_route(
         "/v1/organizations/{organizationId:segment}/mdm/apple/enterprise/commands/{targetType:segment}",
-        FamilyTypeResource(family, limit),
+        OrganizationTypeResource(commands, limit),
     )
     app.add_route(
         "/v1/organizations/{organizationId:segment}/mdm/apple/enterprise/commands/{targetType:segment}/{targetId:segment}",
-        FamilyTargetResource(family, limit),
+        OrganizationTargetResource(commands, limit),
     )
     app.add_route(
         "/v1/organizations/{organizationId:segment}/mdm/apple/enterprise/commands/{targetType:segment}/{targetId:segment}/grouped",
-        FamilyGroupsResource(family, limit),
+        OrganizationGroupsResource(commands, limit),
     )
     app.add_route(
         "/v1/organizations/{organizationId:segment}/mdm/apple/enterprise/commands/{targetType:segment}/{targetId:segment}/{admCommandId:segment}",
-        FamilyCommandResource(family, limit),
+        OrganizationCommandResource(commands, limit),
     )
     app.add_route(
         "/v1/organizations/{organizationId:segment}/mdm/apple/enterprise/commands/{targetType:segment}/{targetId:segment}/{admCommandId:segment}/cancel",
-        FamilyCancelResource(family, limit),
+        OrganizationCancelResource(commands, limit),
     )
