@@ -58,7 +58,7 @@ def signature(body: bytes, who: Certificate, form: Literal["der", "apple"] = "de
 
 
 class DeviceBench(Bench):
-    """An application whose device side can be set up; every check-in and report makes an event."""
+    """An application whose device side can be set up; every check-in and report makes an event by default."""
 
     def __init__(
         self,
@@ -71,8 +71,11 @@ class DeviceBench(Bench):
         header: str = "",
         trusted: tuple[Any, ...] = (),
         device_authorities: tuple[Certificate, ...] = (),
+        wants_events: bool = True,
+        wants_idle: bool = True,
         **changes: Any,
     ) -> None:
+        self.wants_events, self.wants_idle = wants_events, wants_idle
         self.device_authorities = device_authorities
         self.binding, self.acceptance = binding or BindingRule(), acceptance or AcceptanceRule()
         self.challenge = challenge or ChallengeRule()
@@ -93,7 +96,7 @@ class DeviceBench(Bench):
         )
         identities = Identities(store, lambda: authority.certificate, self.acceptance, self.binding, now)
         told: dict[str, Any] = {
-            "wants_events": True,
+            "wants_events": self.wants_events,
             "wake": self._wake,
             "now": now,
             "make_uuid": names.__next__,
@@ -106,7 +109,7 @@ class DeviceBench(Bench):
         return replace(
             base,
             checkin=CheckInService(store, identities, self._manage, *keeping, **told),
-            connect=Connect(store, identities, wants_idle=True, **told),
+            connect=Connect(store, identities, wants_idle=self.wants_idle, **told),
             authority=authority,
             challenges=challenges,
             enroll=enroll,

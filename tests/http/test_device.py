@@ -327,6 +327,58 @@ def test_query_parameters(query: str, found: dict[str, str]) -> None:
     assert url_params(query) == found
 
 
+# --- events, and what a device leaves behind in record and log ---
+
+
+def test_each_event_wakes_the_courier_and_a_refusal_does_not(bench: DeviceBench) -> None:
+    who = bench.enrol()
+    assert bench.wakes == 2
+    bench.report(who)
+    assert bench.wakes == 3
+    for _ in range(2):
+        bench.put(CONNECT, b"no property list", who)
+    bench.check_in("TokenUpdate", bench.issue("B"))
+    assert bench.wakes == 3
+    bench.put(CONNECT, b"no property list", who)
+    assert (bench.wakes, bench.topics()[-1]) == (4, "mdm.server.quarantined")
+
+
+def test_an_idle_that_brings_nothing_is_no_event_when_only_the_feed_is_kept() -> None:
+    bench = DeviceBench(wants_idle=False)
+    who = bench.enrol()
+    told = len(bench.events())
+    assert (bench.report(who).body, bench.events()[told:]) == (b"", [])
+    bench.queue("c-1")
+    assert bench.report(who).body
+    assert bench.report(who, "Acknowledged", "c-1").body == b""
+    assert [inside["status"] for _, inside in bench.events()[told:]] == ["Idle", "Acknowledged"]
+
+
+def test_nobody_wants_events_and_none_is_stored() -> None:
+    bench = DeviceBench(wants_events=False)
+    who = bench.enrol()
+    bench.queue("c-1")
+    answer = bench.report(who)
+    assert answer.body
+    for _ in range(3):
+        bench.put(CONNECT, b"no property list", who)
+    assert len(bench.store.quarantined()) == 1
+    assert bench.events() == []
+    record = bench.ask("GET", "/v1/commands/UDID-1/c-1").json()["record"]
+    steps = {step["step"]: step["request_id"] for step in record["timeline"]}
+    assert steps["handed out"] == answer.headers["x-request-id"]
+
+
+def test_an_unknown_status_is_logged_and_a_known_one_is_not(
+    bench: DeviceBench, caplog: pytest.LogCaptureFixture
+) -> None:
+    who = bench.enrol()
+    bench.report(who, "Idle")
+    assert "unknown status" not in caplog.text
+    bench.report(who, "Perhaps")
+    assert "unknown status 'Perhaps' from UDID-1" in caplog.text
+
+
 # --- reports that nobody can read ---
 
 
