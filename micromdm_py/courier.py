@@ -24,9 +24,11 @@ from micromdm_py.net.tls_context import outgoing_context
 from micromdm_py.net.webhook import WebhookSender
 from micromdm_py.protocol.webhook import wants
 from micromdm_py.receivers import WebhookTarget
+from micromdm_py.service.blocking import Blocking
+from micromdm_py.service.cleaning import Cleaner
 from micromdm_py.service.dep.accounts import Accounts
 from micromdm_py.service.dep.schedule import DepSyncing
-from micromdm_py.service.outbox import Blocking, Cleaner, Delivering
+from micromdm_py.service.outbox import Delivering
 from micromdm_py.service.pushing import Pushing
 from micromdm_py.storage.base import Store
 

@@ -12,7 +12,7 @@ from micromdm_py.http.reply import flag, query_value, reply
 from micromdm_py.service.dep.proxy import DepProxy
 from micromdm_py.service.dep.rules import DepRules
 from micromdm_py.service.dep.tokens import DepTokens
-from micromdm_py.service.wrapped import Tell
+from micromdm_py.service.request import Tell
 
 __all__ = [
     "Dep",

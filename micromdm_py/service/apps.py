@@ -11,7 +11,7 @@ from micromdm_py.protocol import plist
 from micromdm_py.protocol.jsonbody import strings
 from micromdm_py.protocol.jsonreply import base64_text, json_reply
 from micromdm_py.protocol.manifest import make_manifest, manifest_name
-from micromdm_py.service.wrapped import options
+from micromdm_py.service.request import read_fields
 from micromdm_py.storage.files import Draft, Files
 
 __all__ = ["Apps", "Upload"]
@@ -64,7 +64,7 @@ class Apps:
         Returns: the reply, sorted by name. Files that are no manifests are left out.
         Raises: MalformedField, NotFound, NotConfigured, StorageUnavailable.
         """
-        wanted = list(filter(None, strings(options(body), "filter_name")))
+        wanted = list(filter(None, strings(read_fields(body), "filter_name")))
         present = self._files.names(".plist")
         for name in wanted:
             if name not in present:

@@ -17,8 +17,8 @@ from micromdm_py.protocol.jsonbody import Json, field, read_object, strings
 from micromdm_py.protocol.jsonreply import json_reply
 from micromdm_py.protocol.plist import Value, dumps_compact
 from micromdm_py.service.commands import check_api_id
+from micromdm_py.service.request import Tell, read_fields, tell_nobody
 from micromdm_py.service.users import USER, User, decode_user
-from micromdm_py.service.wrapped import Tell, options, tell_nobody
 from micromdm_py.storage.base import CommandQueue, Documents, Shelf
 from micromdm_py.storage.records import NewEntry
 
@@ -84,7 +84,7 @@ class Blueprints:
 
     def list(self, body: bytes) -> bytes:
         """All blueprints by uuid, or the one that the body asks for with `FilterName`. Raises: NotFound."""
-        found = options(body)
+        found = read_fields(body)
         name = field(found, "FilterName", str) or field(found, "filter_name", str) or ""
         listed = blueprints_of(self._store.documents)
         if name:
@@ -120,7 +120,7 @@ class Blueprints:
 
     def remove(self, body: bytes, *, tell: Tell = tell_nobody) -> bytes:
         """Delete the blueprints named by `names`: all or none. Raises: NotFound."""
-        names = strings(options(body), "names")
+        names = strings(read_fields(body), "names")
         tell(", ".join(names))
 
         def change(shelf: Documents) -> None:
@@ -138,7 +138,7 @@ class Blueprints:
         Raises: NotFound, MalformedRequest, Conflict.
         """
         blueprint = _named(blueprints_of(self._store.documents), name)
-        udids = [check_api_id("udids", udid) for udid in strings(options(body), "udids")]
+        udids = [check_api_id("udids", udid) for udid in strings(read_fields(body), "udids")]
         if not 0 < len(udids) <= MAX_ITEMS:
             raise MalformedRequest(f"udids: must name 1 to {MAX_ITEMS} devices")
         tell(", ".join(udids))

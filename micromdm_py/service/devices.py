@@ -9,7 +9,7 @@ from micromdm_py.protocol.ids import check_id
 from micromdm_py.protocol.jsonbody import strings
 from micromdm_py.protocol.jsonreply import json_reply, json_time
 from micromdm_py.service.dep.roster import Roster
-from micromdm_py.service.wrapped import Tell, number, options, tell_nobody
+from micromdm_py.service.request import Tell, page_number, read_fields, tell_nobody
 from micromdm_py.storage.base import Enrollments
 from micromdm_py.storage.records import DeviceFilter, EnrollmentRecord
 
@@ -51,8 +51,8 @@ class Devices:
             number; it is null, as MicroMDM has it, when nothing matches.
         Raises: MalformedField.
         """
-        found = options(body)
-        page, size = number(found, "page"), number(found, "per_page")
+        found = read_fields(body)
+        page, size = page_number(found, "page"), page_number(found, "per_page")
         filters = strings(found, "filter_serial"), strings(found, "filter_udid")
         if any(values and not any(values) for values in filters):
             return json_reply({"devices": None})  # nothing but empty texts, which fit no device
@@ -101,7 +101,7 @@ class Devices:
             tell: learns the ids.
         Raises: MalformedField, NotFound.
         """
-        found = options(body)
+        found = read_fields(body)
         udids, serials = strings(found, "udids"), strings(found, "serials")
         _check_ids("udids", udids)
         _check_ids("serials", serials)

@@ -1,20 +1,19 @@
-"""Deliver webhook events from the outbox, a `Delivering` for each receiver; forget what everybody has."""
+"""Deliver webhook events from the outbox, with one `Delivering` for each receiver."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
 
 from micromdm_py.errors import StorageUnavailable
 from micromdm_py.protocol.delivery import DeliveryResult
 from micromdm_py.service.backlog import MAX_TRIES, Backlog, Delivery, Progress
-from micromdm_py.storage.base import AuditLog, CommandHistory, Outbox
+from micromdm_py.service.blocking import Blocking
+from micromdm_py.storage.base import Outbox
 from micromdm_py.storage.records import HeldEvent, StoredEvent
 
-__all__ = ["Blocking", "Cleaner", "Delivering", "SendEvent"]
+__all__ = ["Delivering", "SendEvent"]
 
-T = TypeVar("T")
 SendEvent = Callable[[StoredEvent], Awaitable[DeliveryResult]]
 """Posts one event and tells what became of it; raises nothing for faults of the network."""
 
@@ -28,14 +27,6 @@ _PAUSE_FAULT_S = 1.0
 _IDLE_S = 5.0
 _BUSY_S = 1.0
 _PAGE = 256
-
-
-class Blocking(Protocol):
-    """Runs a call that may wait for the disk without holding up the event loop."""
-
-    def __call__(self, call: Callable[[], T], /) -> Awaitable[T]:
-        """Run `call` in another thread; gives its result or raises its error."""
-        ...
 
 
 class Delivering:
@@ -272,57 +263,3 @@ class Delivering:
                 await self._settle(self._backlog)
             except StorageUnavailable as error:
                 _log.warning("webhook receiver %s: cannot write progress: %s", self._label, error)
-
-
-class CleanedStore(Outbox, AuditLog, CommandHistory, Protocol):
-    """What is cleaned up."""
-
-
-class Cleaner:
-    """Withdraws commands that have expired, and deletes what is old.
-
-    Old are events that every receiver is done with, entries of the audit log, and commands after their end.
-    """
-
-    def __init__(
-        self,
-        receivers: Sequence[str],
-        *,
-        store: CleanedStore,
-        keep: timedelta,
-        keep_audit: timedelta | None,
-        keep_commands: timedelta,
-        blocking: Blocking,
-        clock: Callable[[], datetime],
-        batch: int = 256,
-    ) -> None:
-        """Take the names of all receivers.
-
-        Events stay for `keep` in any case, entries of the audit log for `keep_audit` (None: for ever),
-        commands for `keep_commands` after their end; `batch` is the number of rows of one transaction.
-        """
-        self._keep, self._keep_audit, self._keep_commands = keep, keep_audit, keep_commands
-        self._receivers, self._store, self._batch = tuple(receivers), store, batch
-        self._blocking, self._clock = blocking, clock
-
-    async def step(self) -> int:
-        """Withdraw and delete all there is, in small transactions; returns how many events were deleted."""
-        now = self._clock()
-        await self._all(lambda: self._store.expire_commands(at=now, limit=self._batch))
-        done = now - self._keep_commands
-        await self._all(lambda: self._store.forget_commands(before=done, limit=self._batch))
-        if self._keep_audit is not None:
-            before = now - self._keep_audit
-            await self._all(lambda: self._store.forget_audit(before=before, limit=self._batch))
-        last = now - self._keep
-        return await self._all(
-            lambda: self._store.forget_events(self._receivers, before=last, limit=self._batch)
-        )
-
-    async def _all(self, delete: Callable[[], int]) -> int:
-        total = 0
-        while True:
-            deleted = await self._blocking(delete)
-            total += deleted
-            if deleted < self._batch:
-                return total

@@ -13,7 +13,7 @@ from micromdm_py.protocol.jsonreply import base64_text, json_reply
 from micromdm_py.protocol.plist import loads
 from micromdm_py.protocol.signature import verify_attached
 from micromdm_py.service.blueprints import PROFILE, blueprints_of
-from micromdm_py.service.wrapped import Tell, options, tell_nobody
+from micromdm_py.service.request import Tell, read_fields, tell_nobody
 from micromdm_py.storage.base import Documents, Shelf
 
 __all__ = ["Profiles", "payload_identifier"]
@@ -32,7 +32,7 @@ class Profiles:
 
     def list(self, body: bytes) -> bytes:
         """All profiles by identifier, or the one that the body asks for with `id`. Raises: NotFound."""
-        name = field(options(body), "id", str) or ""
+        name = field(read_fields(body), "id", str) or ""
         found = [(name, self._profile(name))] if name else self._shelf.documents(PROFILE)
         listed = [{"Identifier": one, "Mobileconfig": base64_text(profile)} for one, profile in found]
         return json_reply({"profiles": listed or None})
@@ -67,7 +67,7 @@ class Profiles:
 
         Raises: NotFound naming the first unknown one; Conflict for one that a blueprint names.
         """
-        ids = strings(options(body), "ids")
+        ids = strings(read_fields(body), "ids")
         tell(", ".join(ids))
 
         def change(shelf: Documents) -> None:

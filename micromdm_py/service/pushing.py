@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from micromdm_py.errors import NotConfigured, StorageUnavailable
 from micromdm_py.protocol.apns import Fate, InvalidPushToken, PushReply, push_request
 from micromdm_py.service.backoff import Backoff, Gate
-from micromdm_py.service.outbox import Blocking
+from micromdm_py.service.blocking import Blocking
 from micromdm_py.service.push import AsyncPushSender, find_certificate, outcome_of
 from micromdm_py.storage.base import PushBook
 from micromdm_py.storage.records import DuePush, PushCertificate, PushOutcome

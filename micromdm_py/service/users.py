@@ -18,7 +18,7 @@ from micromdm_py.protocol.enrollment import SHARED_IPAD_USER_ID, EnrollmentKind,
 from micromdm_py.protocol.ids import check_id
 from micromdm_py.protocol.jsonbody import Json, data, field, read_object, strings
 from micromdm_py.protocol.jsonreply import base64_text, json_reply
-from micromdm_py.service.wrapped import Tell, number, options, tell_nobody
+from micromdm_py.service.request import Tell, page_number, read_fields, tell_nobody
 from micromdm_py.storage.base import Documents, Shelf
 
 __all__ = ["USER", "USER_CHANNEL", "User", "Users", "channel_name", "decode_user", "encode_user"]
@@ -67,9 +67,9 @@ class Users:
         Args:
             body: JSON with `filter_user_id`, `filter_udid` (any of), `page`, `per_page` (0: all).
         """
-        found = options(body)
+        found = read_fields(body)
         ids, udids = strings(found, "filter_user_id"), strings(found, "filter_udid")
-        page, size = number(found, "page"), number(found, "per_page")
+        page, size = page_number(found, "page"), page_number(found, "per_page")
         users = [decode_user(name, row) for name, row in self._shelf.documents(USER)]
         listed = [
             one for one in users if (not ids or one.user_id in ids) and (not udids or one.udid in udids)
@@ -104,7 +104,7 @@ class Users:
 
     def remove(self, body: bytes, *, tell: Tell = tell_nobody) -> bytes:
         """Delete the users named by `uuids`: all or none; their channels stay enrolled. Raises: NotFound."""
-        uuids = strings(options(body), "uuids")
+        uuids = strings(read_fields(body), "uuids")
         tell(", ".join(uuids))
 
         def change(shelf: Documents) -> None:

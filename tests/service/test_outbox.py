@@ -13,7 +13,8 @@ import pytest
 from micromdm_py.errors import StorageUnavailable
 from micromdm_py.protocol.delivery import DeliveryResult, Verdict
 from micromdm_py.protocol.webhook import wants
-from micromdm_py.service.outbox import Cleaner, Delivering
+from micromdm_py.service.cleaning import Cleaner
+from micromdm_py.service.outbox import Delivering
 from micromdm_py.storage.base import Outbox, Store
 from micromdm_py.storage.records import AuditEntry, CommandFilter, HeldEvent, ReceiverState, StoredEvent
 from tests.builders import command

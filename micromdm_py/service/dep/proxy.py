@@ -19,7 +19,7 @@ from micromdm_py.protocol.jsonreply import json_reply
 from micromdm_py.service.dep.accounts import Accounts, DepCaller
 from micromdm_py.service.dep.roster import Roster
 from micromdm_py.service.dep.tokens import check_name
-from micromdm_py.service.wrapped import Tell, tell_nobody
+from micromdm_py.service.request import Tell, tell_nobody
 
 __all__ = ["DepProxy"]
 

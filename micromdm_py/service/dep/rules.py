@@ -13,7 +13,7 @@ from micromdm_py.protocol.jsonreply import json_reply, json_time
 from micromdm_py.service.dep.accounts import Accounts
 from micromdm_py.service.dep.roster import Roster
 from micromdm_py.service.dep.tokens import check_name
-from micromdm_py.service.wrapped import Tell, tell_nobody
+from micromdm_py.service.request import Tell, tell_nobody
 from micromdm_py.storage.base import Documents, Shelf
 
 __all__ = ["DepRules", "rule_of"]

@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from micromdm_py.protocol.dep.documents import SYNC, WANTED, SyncState
 from micromdm_py.protocol.dep.faults import DepFault, Meaning
 from micromdm_py.service.backoff import Backoff
+from micromdm_py.service.blocking import Blocking
 from micromdm_py.service.dep.accounts import Account, Accounts, AsyncDepCaller
 from micromdm_py.service.dep.roster import Roster
 from micromdm_py.service.dep.sync import PAGE, DepRound, load_state, save_state
-from micromdm_py.service.outbox import Blocking
 from micromdm_py.storage.base import Documents, Shelf
 
 __all__ = ["DepSyncing"]

@@ -11,10 +11,10 @@ from micromdm_py.protocol.dep.documents import SYNC, Rule, SyncState
 from micromdm_py.protocol.dep.faults import DepFault, Meaning
 from micromdm_py.protocol.dep.shapes import MAX_SERIALS, DevicePage
 from micromdm_py.protocol.jsonbody import Json
+from micromdm_py.service.blocking import Blocking
 from micromdm_py.service.dep.accounts import Account, AsyncDepCaller
 from micromdm_py.service.dep.roster import Roster
 from micromdm_py.service.dep.rules import rule_of
-from micromdm_py.service.outbox import Blocking
 from micromdm_py.storage.base import Shelf
 
 __all__ = ["PAGE", "DepRound", "load_state", "save_state"]

@@ -30,7 +30,7 @@ from micromdm_py.protocol.issuing import self_signed
 from micromdm_py.protocol.jsonbody import field, read_object
 from micromdm_py.protocol.jsonreply import base64_text, json_reply
 from micromdm_py.service.dep.roster import Roster
-from micromdm_py.service.wrapped import Tell, tell_nobody
+from micromdm_py.service.request import Tell, tell_nobody
 from micromdm_py.storage.base import Documents, Shelf
 
 __all__ = ["DepTokens", "check_name"]
