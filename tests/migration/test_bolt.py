@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from micromdm_py.errors import BadDatabase
-from micromdm_py.migration.bolt import PAGE_SIZES, BoltFile, Bucket, fnv1a
+from micromdm_py.migration.bolt import BRANCH, LEAF, PAGE_SIZES, BoltFile, Bucket, fnv1a
 from micromdm_py.migration.bolt_writer import BoltWriter
 from tests.migration.samples import SAMPLE, damage, expected, read, written
 
@@ -69,15 +69,33 @@ def test_many_buckets_are_read_back(tmp_path: Path) -> None:
     assert read(path) == buckets
 
 
-def test_no_branch_of_a_written_file_has_a_single_child() -> None:
-    data = written({b"b": {b"%05d" % n + b"k" * 200: b"v" * 200 for n in range(2 * 3 * 5 * 7)}}, 512)
-    counts = [
-        struct.unpack_from("<QHH", data, at)[2]
-        for at in range(0, len(data), 512)
-        if struct.unpack_from("<QHHI", data, at)[:2] == (at // 512, 1)
-    ]
-    assert counts
-    assert min(counts) >= 2
+def pages(data: bytes, page_size: int) -> list[tuple[int, int, int]]:
+    """Flags, number of elements and further pages of each page of a file."""
+    found = []
+    at = 0
+    while at < len(data):
+        number, flags, count, more = struct.unpack_from("<QHHI", data, at)
+        assert number == at // page_size
+        found.append((flags, count, more))
+        at += (1 + more) * page_size
+    return found
+
+
+def test_pages_of_a_written_file_are_as_full_as_bbolt_makes_them() -> None:
+    small = {b"%05d" % n + b"k" * 200: b"v" * 200 for n in range(2 * 3 * 5 * 7)}
+    tight = {b"%04d" % n: b"v" * 104 for n in range(8)}  # 4 fill a page of 512 bytes to the last
+    named = {b"bucket %04d" % n: {b"k": b"v" * 20} for n in range(50)}
+    found = pages(written({b"small": small, b"tight": tight, **named}, 512), 512)
+    assert min(count for flags, count, _ in found if flags == BRANCH) == 2
+    assert {more for flags, _, more in found if flags == LEAF} == {0}
+    assert [count for flags, count, _ in found if flags == LEAF].count(4) >= 2
+
+
+@pytest.mark.parametrize(("value_bytes", "leaves"), [(95, 1), (96, 2)])
+def test_a_bucket_of_a_quarter_of_a_page_is_inline(value_bytes: int, leaves: int) -> None:
+    # A quarter of 512: page header 16, element 16, key 1.
+    data = written({b"b": {b"k": b"v" * value_bytes}}, 512)
+    assert [flags for flags, _, _ in pages(data, 512)].count(LEAF) == leaves
 
 
 @pytest.mark.parametrize("rows", [[(b"b", b""), (b"a", b"")], [(b"a", b""), (b"a", b"")], [(b"", b"")]])
@@ -100,6 +118,17 @@ def test_the_second_meta_page_is_found_at_any_page_size(tmp_path: Path, page_siz
     path.write_bytes(written({b"a": {b"k": b"v"}}, page_size))
     damage(path, 20, b"\xff")
     assert read(path) == {b"a": {b"k": b"v"}}
+
+
+@pytest.mark.parametrize(("at", "value"), [(16, b"\xee"), (20, b"\x01"), (24, b"\x01")])
+def test_a_meta_page_of_another_format_does_not_count(file: Path, at: int, value: bytes) -> None:
+    data = bytearray(file.read_bytes())
+    for page in (0, 4096):
+        data[page + at : page + at + 1] = value
+        struct.pack_into("<Q", data, page + 72, fnv1a(data[page + 16 : page + 72]))
+    file.write_bytes(data)
+    with pytest.raises(BadDatabase, match="not a bbolt database"):
+        BoltFile(file)
 
 
 def test_two_damaged_meta_pages_are_refused(file: Path) -> None:
