@@ -1,11 +1,11 @@
 """The file repository: a folder of packages and manifests that devices fetch without credentials.
 
-Only regular files are handed out, and none whose name, or the name of a folder on the way, begins with a
-dot. A symbolic link is followed: only who may write into the folder can make one. The server's own state is
-never handed out nor replaced, wherever the folder lies.
+Only regular files are handed out, and none whose own name or a folder's name on the way to it begins with a
+dot. Symbolic links are followed: only those who may write to the folder can make one. The server's own state
+is never handed out nor replaced, wherever the folder is.
 
-What arrives is written to a file beside the others, whose name begins with a dot, and gets its name when it
-is whole. Its writer holds a lock on it; one that nobody locks was left by a process that was killed.
+An upload is written to a file whose name begins with a dot, and gets its own name when it is complete. Its
+writer holds a lock on it: one without a lock was left by a process that was killed.
 """
 
 import contextlib
@@ -51,13 +51,13 @@ class FileRepository:
         private: Iterable[Path] = (),
         before_wait: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take the folder.
+        """Serve a folder.
 
         Args:
             folder: has to exist.
-            private: the server's files and folders; nothing whose path begins with one of these is handed
-                out or replaced, `micromdm.lmdb.old` as little as `micromdm.lmdb`.
-            before_wait: called by each thread that is about to wait for the disk.
+            private: the server's files and folders. Nothing whose path begins with one of these is handed out
+                or replaced: with `micromdm.lmdb` neither is `micromdm.lmdb.old`.
+            before_wait: called by a thread that is about to wait for the disk.
         """
         self._folder, self._before_wait = folder, before_wait
         self._private = tuple(str(path.resolve()) for path in private)
@@ -97,7 +97,7 @@ class FileRepository:
         folder = self._folder.resolve()
         for name, draft in drafts:
             if (folder / name).is_dir() or str(folder / name).startswith(self._private):
-                raise Conflict(f"{name}: the name is taken by something that is no package")
+                raise Conflict(f"{name}: the name is taken by something that is not a package")
             with _on_disk():
                 os.fchmod(draft.file.fileno(), _MODE)
                 os.fsync(draft.file.fileno())
@@ -108,7 +108,7 @@ class FileRepository:
             _sync_folder(folder)
 
     def sweep(self) -> None:
-        """Remove what processes have left that were killed while they received files."""
+        """Remove what was left by processes that were killed while they received files."""
         for path in self._folder.glob(f"{_DRAFT}*"):
             with contextlib.suppress(OSError), path.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -137,7 +137,7 @@ def _sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _on_disk() -> Iterator[None]:
-    """Turn what the disk refuses into our error."""
+    """Turn an error of the disk into ours."""
     try:
         yield
     except OSError as fault:

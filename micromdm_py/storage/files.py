@@ -1,4 +1,4 @@
-"""Files on disk as the layers above see them."""
+"""The file repository as the services see it."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -11,10 +11,10 @@ __all__ = ["Draft", "Files", "StoredFile"]
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file that is open for reading; whoever has it closes it.
+    """A file that is open for reading; whoever gets it has to close it.
 
     Attributes:
-        file: at the beginning.
+        file: the open file, at its beginning.
         size: bytes.
         changed_ns: time of its last change, nanoseconds since 1970.
     """
@@ -25,14 +25,14 @@ class StoredFile:
 
 
 class Draft(Protocol):
-    """A file that is being written and that nobody can fetch yet."""
+    """A file that is being written, and that nobody can fetch yet."""
 
     @property
     def file(self) -> FileIO:
-        """The file, open for reading too."""
+        """The file, open for reading and writing."""
 
     def write(self, data: bytes) -> None:
-        """Write on. Raises: StorageUnavailable."""
+        """Append bytes. Raises: StorageUnavailable."""
 
 
 class Files(Protocol):
@@ -43,22 +43,22 @@ class Files(Protocol):
 
         Args:
             path: relative to the folder, segments divided by slashes.
-        Raises: NotFound, also for everything that is no file or must not be read.
+        Raises: NotFound, also for anything that is not a regular file or may not be read.
         """
 
     def names(self, ending: str) -> list[str]:
-        """Names of the files in the folder itself that end so, sorted. Raises: StorageUnavailable."""
+        """Names of files in the folder itself that end with a text, sorted. Raises: StorageUnavailable."""
 
     def draft(self) -> AbstractContextManager[Draft]:
-        """A new file, which is gone at the end of the block, or with the process, unless it was kept.
+        """A new file, which is gone at the end of the block or of the process unless it was kept.
 
         Raises: StorageUnavailable.
         """
 
     def keep(self, drafts: Sequence[tuple[str, Draft]]) -> None:
-        """Put drafts in their places, one after the other; on disk when this returns.
+        """Move drafts to their places, one after the other; they are on disk when this returns.
 
         Args:
-            drafts: name in the folder, in which it replaces a file that is there, and draft.
-        Raises: Conflict when a name cannot be had; StorageUnavailable.
+            drafts: name in the folder, and draft. A file of that name is replaced.
+        Raises: Conflict for a name that cannot be used; StorageUnavailable.
         """

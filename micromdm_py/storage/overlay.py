@@ -1,4 +1,4 @@
-"""Changes to documents that wait until their transaction is sure to happen."""
+"""Changes to documents, kept aside until all of them have been made without an error."""
 
 from collections.abc import Callable
 
@@ -7,11 +7,11 @@ from micromdm_py.errors import MalformedField, NotFound
 __all__ = ["MAX_NAME_BYTES", "Overlay", "check_name", "missing"]
 
 MAX_NAME_BYTES = 400
-"""Longest name of a document, in bytes of UTF-8: backends keep it in a key."""
+"""Longest name of a document, in bytes of UTF-8; backends use it as part of a key."""
 
 
 def missing(kind: str, name: str) -> NotFound:
-    """The error for a document that is not there."""
+    """The error for a document that does not exist."""
     return NotFound(f"not found: {kind.replace('-', ' ')} {name}")
 
 
@@ -27,7 +27,7 @@ def check_name(name: str) -> str:
 
 
 class Overlay:
-    """Implements `storage.base.Documents` over a reader, and keeps what is to be written.
+    """Implements `storage.base.Documents`: reads through to the store, and collects what is to be written.
 
     So a change that raises half-way has written nothing, whatever the backend.
     """
@@ -37,7 +37,7 @@ class Overlay:
         read: Callable[[str, str], bytes | None],
         scan: Callable[[str, str], list[tuple[str, bytes]]],
     ) -> None:
-        """Read what was not changed here with `read` and `scan`."""
+        """Read with `read` and `scan` what was not changed here."""
         self._read, self._scan = read, scan
         self.changes: dict[tuple[str, str], bytes | None] = {}
 

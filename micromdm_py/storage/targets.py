@@ -1,4 +1,4 @@
-"""Which enrollment a name means, for every backend alike."""
+"""Which enrollment a name means: the rules that all backends share."""
 
 from collections.abc import Callable, Iterable
 

@@ -1,4 +1,4 @@
-"""The timeline of a command, as backends keep it: short entries that are spelled out when they are read.
+"""The timeline of a command: backends keep short entries, which are spelled out when they are read.
 
 An entry is (milliseconds since the command was created, letter, detail, request id).
 """
@@ -25,7 +25,7 @@ Entry = tuple[int, str, str, str]
 
 CREATED, PUSHED, REFUSED, HANDED_OUT, ANSWERED, WITHDRAWN = "s", "p", "f", "h", "a", "w"
 MAX_ENTRIES = 32
-"""A command that is refused every day would have ever more; the first half and the newest ones are kept."""
+"""Most entries kept, for commands that are refused every day: the first half, and the newest ones."""
 
 _NAMES = {
     CREATED: ("accepted", "stored"),
@@ -45,7 +45,7 @@ def append(entries: list[Entry], entry: Entry) -> None:
 
 
 def push_entry(entries: list[Entry], outcome: PushOutcome) -> tuple[str, str] | None:
-    """Letter and detail for a push; None when it failed as the one before it."""
+    """Letter and detail for a push; None when it failed for the same reason as the one before."""
     if outcome.accepted:
         return PUSHED, outcome.apns_id
     last = next((entry for entry in reversed(entries) if entry[1] in (PUSHED, REFUSED)), None)
@@ -53,7 +53,7 @@ def push_entry(entries: list[Entry], outcome: PushOutcome) -> tuple[str, str] | 
 
 
 def steps(created_at: datetime, entries: list[Entry]) -> tuple[Step, ...]:
-    """Spell the entries out; the detail belongs to the first line of an entry."""
+    """Spell the entries out; the detail goes with the first step of an entry."""
     found = [Step(created_at, name) for name in _NAMES[CREATED] if not entries or entries[0][1] != CREATED]
     for after_ms, letter, detail, request_id in entries:
         at = created_at + timedelta(milliseconds=after_ms)

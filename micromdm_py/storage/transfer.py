@@ -1,4 +1,4 @@
-"""What goes from one store to another: the whole content as records, in the words of the domain."""
+"""The content of a store, as it goes from one store to another."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,14 +20,14 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class MovedCommand:
-    """A command with what has become of it.
+    """A command and what has become of it.
 
     Attributes:
         entry: the command as it was queued.
         state: where it is in its life.
         created_at: when it was queued.
-        received_at: when its answer came, None when there is none or nobody knows.
-        report: the answer as it came, b"" when it is not kept.
+        received_at: when its answer came, None when there is none or the time is not known.
+        report: the answer as received, b"" when it is not kept.
     """
 
     entry: NewEntry
@@ -43,7 +43,7 @@ class MovedPush:
 
     Attributes:
         token_hex, push_magic, topic: from its last TokenUpdate.
-        due: whether a push is to be made soon.
+        due: whether a push is scheduled.
     """
 
     token_hex: str = field(repr=False)
@@ -57,11 +57,11 @@ class MovedEnrollment:
     """An enrollment with everything that belongs to it.
 
     Attributes:
-        record: what is known; its `target_id` counts for nothing, as each store gives its own. A user
-            channel whose device is not known has no kind, and its UserID as its id, too: the store takes it
-            for the channel of the first device that comes with this user.
-        push: its push data, None when there are none.
-        commands: in the order in which they are offered, after those that are done.
+        record: what is known; its `target_id` is ignored, as each store gives its own. A user channel whose
+            device is not known has no kind, and its UserID as its id: the store takes it for the channel of
+            the first device that comes with this user.
+        push: its push data, None for none.
+        commands: first those that are done, then the others in the order in which they are offered.
     """
 
     record: EnrollmentRecord
@@ -86,7 +86,7 @@ class MovedAuthority:
 
 @dataclass(frozen=True, slots=True)
 class MovedCertificate:
-    """An issued certificate: DER, serial number, common name of its subject, and since when it is valid."""
+    """An issued certificate in DER, its serial number, its subject's common name, and when it was issued."""
 
     certificate: bytes = field(repr=False)
     serial: int
@@ -96,7 +96,7 @@ class MovedCertificate:
 
 @dataclass(frozen=True, slots=True)
 class MovedChallenge:
-    """A one-time challenge that has not been used. A store keeps no more than its hash and cannot give it."""
+    """A one-time challenge that is still good. A store keeps only its hash, and so never gives it away."""
 
     challenge: str = field(repr=False)
 

@@ -10,26 +10,26 @@ from micromdm_py.storage.records import AuditEntry, AuditPage
 __all__ = ["MAX_AUDIT_LOOKED_AT", "AuditLog"]
 
 MAX_AUDIT_LOOKED_AT = 1000
-"""Entries of the audit log looked at for one page at most: it may go back a year."""
+"""Most entries read for one page: the log may go back a year."""
 
 
 class AuditLog(Protocol):
-    """What administrators' programs have written."""
+    """What administrators have changed, and who."""
 
     def audited(self, make: Callable[[], AuditEntry]) -> AbstractContextManager[None]:
-        """Keep an entry for what this thread does inside.
+        """Keep an entry about what this thread does inside the block.
 
-        It is written in the transaction of the first change made there, or at the end of the block when
-        nothing was changed; not when the block raises before that. `make` is called when it is written.
+        `make` gives the entry when it is written: in the transaction of the first change, or at the end of a
+        block without one. If the block raises before that, there is no entry.
         """
         ...
 
     def audit_entries(
         self, *, before: int | None = None, limit: int = 100, who: str | None = None
     ) -> AuditPage:
-        """Entries from the newest on, those below a sequence number, of one caller if `who` is given.
+        """Entries, newest first: those below the sequence number `before`, and of the caller `who`.
 
-        At most `MAX_AUDIT_LOOKED_AT` entries are looked at, so a page may hold fewer than `limit` and not be
+        At most `MAX_AUDIT_LOOKED_AT` entries are read, so a page may hold fewer than `limit` and yet not be
         the last.
         """
         ...

@@ -28,7 +28,11 @@ __all__ = ["Enrollments"]
 
 
 class Enrollments(Protocol):
-    """What is known of devices and user channels."""
+    """What is known of devices and user channels.
+
+    The check-in methods take a message, the certificate that signed it, and the webhook event that is stored
+    in the same transaction, if any.
+    """
 
     def authenticate(
         self,
@@ -39,12 +43,11 @@ class Enrollments(Protocol):
         *,
         at: datetime,
     ) -> bool:
-        """Begin an enrollment.
+        """Begin an enrollment: withdraw its queue (`ProtectionCanceled`), bind the certificate, keep facts.
 
-        Withdraw its queue (`ProtectionCanceled`), bind the certificate, keep the facts.
+        The event `rebound` is stored too if the enrollment was bound to another certificate before.
 
-        The event `rebound` is stored too when the enrollment was bound to another certificate before.
-        Returns: whether that was so. Raises: IdentityMismatch.
+        Returns: whether it was. Raises: IdentityMismatch.
         """
         ...
 
@@ -57,37 +60,36 @@ class Enrollments(Protocol):
         at: datetime,
         welcome: Sequence[NewEntry] = (),
     ) -> bool:
-        """Keep push data; revive a dead token.
+        """Keep the push data, which replace a dead token, and schedule a push if commands wait.
 
-        When it is the first since Authenticate, `welcome` is queued with it.
+        A message without UnlockToken leaves the stored one alone. The commands of `welcome` are queued if it
+        is the first TokenUpdate of a device since its Authenticate.
 
-        Returns whether it is the first since Authenticate (device channels).
-
-        A message without UnlockToken leaves the stored one. Raises: IdentityMismatch.
+        Returns: whether it is. Raises: IdentityMismatch.
         """
         ...
 
     def check_out(self, message: CheckOut, identity: Identity, event: Event | None, *, at: datetime) -> None:
-        """Mark as not enrolled; the queue stays. Raises: IdentityMismatch."""
+        """Mark an enrollment as not enrolled; its queue stays. Raises: IdentityMismatch."""
         ...
 
     def set_bootstrap_token(
         self, message: SetBootstrapToken, identity: Identity, event: Event | None, *, at: datetime
     ) -> bool:
-        """Keep or (empty) remove the token; false, with nothing kept, when there is no device record.
+        """Keep the token, or remove it when it is empty.
 
-        Raises: IdentityMismatch.
+        Returns: false if there is no device record to keep it with. Raises: IdentityMismatch.
         """
         ...
 
     def get_bootstrap_token(
         self, message: GetBootstrapToken, identity: Identity, event: Event | None, *, at: datetime
     ) -> bytes:
-        """The token, b"" when none. Raises: IdentityMismatch; NotFound without a device record."""
+        """The token, b"" for none. Raises: IdentityMismatch; NotFound without a device record."""
         ...
 
     def check_binding(self, ref: EnrollmentRef, identity: Identity, *, at: datetime) -> None:
-        """Check (and on first use make) the binding for a message that stores nothing else.
+        """Check the binding for a message that stores nothing else, and make it on first use.
 
         Raises: IdentityMismatch.
         """
@@ -102,15 +104,15 @@ class Enrollments(Protocol):
         ...
 
     def search_devices(self, search: DeviceSearch) -> DevicePage:
-        """Devices that fit a search, by an index where it names a fact. Raises: MalformedField: cursor."""
+        """Devices that match a search, by an index if it names a fact. Raises: MalformedField: cursor."""
         ...
 
     def fleet(self, *, since: datetime) -> Fleet:
-        """Figures of all device records; looks at every one of them, some microseconds each."""
+        """Figures of all device records; reads every one of them, at some microseconds each."""
         ...
 
     def answers(self, api_id: str) -> list[Answer]:
-        """The last Acknowledged answers of the kinds in `protocol.report.KEPT_ANSWERS`, by request type.
+        """The latest Acknowledged answer to each of `protocol.report.KEPT_ANSWERS`, by request type.
 
         Raises: NotFound, Conflict.
         """
@@ -121,7 +123,7 @@ class Enrollments(Protocol):
         ...
 
     def block(self, udid: str, *, at: datetime) -> None:
-        """Refuse connects of an API id, known or not. Raises: MalformedField, Conflict if it is ambiguous."""
+        """Refuse connects of an enrollment, known or not. Raises: MalformedField; Conflict if ambiguous."""
         ...
 
     def unblock(self, udid: str) -> None:
@@ -131,7 +133,7 @@ class Enrollments(Protocol):
     def remove_devices(self, ids: Sequence[str], *, purge: bool, at: datetime) -> None:
         """Delete device records by UDID, EnrollmentID or serial number: all or none.
 
-        With purge also withdraw the queue and delete push data, binding and block mark.
+        With `purge` also withdraw the queue and delete the push data, the binding and the block.
         Raises: NotFound naming the first unknown id.
         """
         ...

@@ -13,24 +13,25 @@ class CommandHistory(Protocol):
     """The records of commands, those in the queue and those that are done."""
 
     def find_target(self, name: str, *, user: bool) -> EnrollmentRecord:
-        """The device (or with `user` the user channel) that a name means.
+        """The device (or with `user` the user channel) that a name means; `storage.targets` helps to choose.
 
-        Names of both are the 24-hex target id and the enrollment id; of devices also serial number and IMEI;
-        of user channels also UserID and short name.
+        Both have their target id and enrollment id for names, devices also their serial number and IMEI, user
+        channels also UserID and short name.
+
         Raises: NotFound; Conflict naming the choices when a name fits several.
         """
         ...
 
     def commands(self, api_id: str, wanted: CommandFilter) -> CommandPage:
-        """A page of the records of one enrollment.
+        """A page of the records of one enrollment, newest first.
 
-        Costs what is looked at, which is limited; not what there ever was. A filter for open states looks at
-        open commands only. Raises: NotFound; Conflict; MalformedField: cursor.
+        How many records are read for it is limited, however many there are. A filter that wants open states
+        alone reads open commands alone. Raises: NotFound; Conflict; MalformedField: cursor.
         """
         ...
 
     def command_bodies(self, command_ids: Sequence[str]) -> list[tuple[bytes, bytes]]:
-        """(payload, raw report) of records that were just read; b"" for what is not (any more) there."""
+        """(payload, raw report) of records that were just read; b"" for what is not there, or no longer."""
         ...
 
     def cancel(self, api_id: str, command: str, *, at: datetime, request_id: str = "") -> CommandRecord:
@@ -45,5 +46,5 @@ class CommandHistory(Protocol):
         ...
 
     def forget_commands(self, *, before: datetime, limit: int) -> int:
-        """Delete up to `limit` commands that were done before a time, oldest first; returns how many."""
+        """Delete up to `limit` commands that were done before a time, in that order; returns how many."""
         ...

@@ -16,43 +16,42 @@ class Outbox(Protocol):
     def receiver(self, receiver: str) -> ReceiverState:
         """State of a receiver.
 
-        A new one begins behind the newest event that existed when it was first asked for.
+        One that is asked for the first time is stored; it gets the events that come from then on.
         """
         ...
 
     def receivers(self) -> list[ReceiverState]:
-        """Every receiver there is, by name."""
+        """All receivers, by name."""
         ...
 
     def event_range(self) -> tuple[int, int]:
-        """Sequences of the oldest event that is kept and of the newest there ever was, (0, 0) for none.
+        """Sequence numbers of the oldest event still kept and of the newest ever stored; (0, 0) before any.
 
-        The first is beyond the second when none is kept any more.
+        When none is kept any more, the first number is one above the second.
         """
         ...
 
     def append_event(self, event: Event, *, at: datetime) -> int:
-        """Store an event that belongs to no enrollment; returns its sequence."""
+        """Store an event that belongs to no enrollment; returns its sequence number."""
         ...
 
     def ask_replay(self, receiver: str, after: int) -> None:
-        """Have everything after a sequence sent again, as far as it is kept. Raises: NotFound."""
+        """Ask for all events after a sequence number to be sent again, as far as kept. Raises: NotFound."""
         ...
 
     def begin_replay(self, receiver: str) -> None:
-        """Do what `ask_replay` asked for.
+        """Do what `ask_replay` asked for: move the cursor back.
 
-        The cursor goes back, and what is held behind it and still kept as an event is let go, since it comes
-        again in its place.
+        Held events after it that are still in the outbox are released, as they come again in their place.
         """
         ...
 
     def events_after(self, sequence: int, limit: int) -> list[StoredEvent]:
-        """Events in order, from the first after `sequence`."""
+        """Events in order, the first being the one after `sequence`."""
         ...
 
     def held_events(self, receiver: str, after: int, limit: int) -> list[HeldEvent]:
-        """Held events of a receiver by sequence, from the first after `after`."""
+        """Held events of a receiver in order, those with a sequence number above `after`."""
         ...
 
     def settle(
@@ -67,7 +66,18 @@ class Outbox(Protocol):
         succeeded: bool = False,
         error: str = "",
     ) -> None:
-        """Write down progress: move the cursor, hold or re-schedule, release (delivered), or bury events."""
+        """Write down the progress of a delivery.
+
+        Args:
+            receiver: name of the receiver.
+            at: when.
+            cursor: where it has come to; it never goes back.
+            hold: events to hold, or to hold with a new time and error.
+            release: sequence numbers of held events that were delivered.
+            dead: events to give up: they become dead letters.
+            succeeded: whether anything was delivered since the last call.
+            error: text of the last failure, "" for none.
+        """
         ...
 
     def dead_letters(self, receiver: str, limit: int) -> list[HeldEvent]:
@@ -75,9 +85,9 @@ class Outbox(Protocol):
         ...
 
     def forget_events(self, receivers: Sequence[str], *, before: datetime, limit: int) -> int:
-        """Delete up to `limit` events from the first on that every receiver is done with and that are older.
+        """Delete up to `limit` of the oldest events, if every receiver is done with them; returns how many.
 
-        The first one that has to stay ends it, whatever the clock said when later ones came.
+        The first event that has to stay, or that is not older than `before`, ends it.
         """
         ...
 

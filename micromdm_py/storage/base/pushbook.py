@@ -16,38 +16,38 @@ class PushBook(Protocol):
         ...
 
     def due_push(self, api_id: str) -> DuePush:
-        """Push data of an enrollment as a push to be made at once, scheduled or not. Raises: NotFound."""
+        """The push to make to an enrollment at once, whether one is scheduled or not. Raises: NotFound."""
         ...
 
     def schedule_push(self, api_id: str, *, at: datetime) -> None:
-        """Ask the courier for a push. Raises: NotFound without push data."""
+        """Schedule a push. Raises: NotFound without push data."""
         ...
 
     def due_pushes(self, *, at: datetime, limit: int) -> tuple[list[DuePush], datetime | None]:
-        """Pushes due now, oldest first, and when the next one is due (None: none is scheduled).
+        """Pushes that are due, the longest due first, and when the next one is due (None: none is scheduled).
 
-        A repetition is dropped when no command waits any more or the device was seen since the push.
+        A repetition is dropped if no command waits any more or the device was seen since the last push.
         """
         ...
 
     def record_push(self, due: DuePush, outcome: PushOutcome) -> None:
-        """Keep a result with the enrollment and, when accepted, as `sent_at` of the commands it was for.
+        """Keep the result with the enrollment, and in the timeline of the commands the push was for.
 
-        A dead token is not pushed to again before the next TokenUpdate. The push is scheduled again at
-        `outcome.retry_at`, or earlier when a command was queued meanwhile; or, accepted and with a command
-        that waits, at `outcome.again_at` as a repetition; else it is done.
+        The first accepted push is `sent_at` of those commands. What happens next, the first that applies:
+
+        * The token is dead: nothing before the next TokenUpdate.
+        * A command was queued or the token changed since `due` was read: another push, due now.
+        * `outcome.retry_at` is given: another push then.
+        * `outcome.again_at` is given and a command waits: a repetition then.
         """
         ...
 
     def store_push_certificate(self, certificate: PushCertificate) -> None:
-        """Keep a certificate with its key, replacing the one of the same topic.
-
-        It becomes the current one.
-        """
+        """Keep a certificate with its key, replacing the one of its topic; it becomes the current one."""
         ...
 
     def push_certificate(self, topic: str = "") -> PushCertificate:
-        """The certificate of a topic, or the one stored last. Raises: NotConfigured."""
+        """The certificate of a topic, or the current one for "". Raises: NotConfigured."""
         ...
 
     def push_certificates(self) -> list[PushCertificate]:

@@ -21,12 +21,17 @@ class Quarantine(Protocol):
     """Signed reports that cannot be decoded."""
 
     def undecodable(self, fingerprint: bytes, body: bytes, event: Event | None, *, at: datetime) -> bool:
-        """Count one; the third time the same identity sends the same bytes keep them and store the event.
+        """Count a report. The third time an identity sends the same bytes, keep them and store the event.
 
-        Returns: whether the bytes are in quarantine now, so that the device may be told to go on.
+        Args:
+            fingerprint: SHA-256 of the certificate that signed it, 32 bytes.
+            body: the report as received.
+            event: what to store when it goes into quarantine, None for nothing.
+            at: when it came.
+        Returns: whether these bytes are in quarantine, so that the device may be told to go on.
         """
         ...
 
     def quarantined(self, limit: int = 100) -> list[tuple[datetime, bytes, bytes]]:
-        """The newest kept reports as (when, fingerprint, body)."""
+        """The reports kept, newest first, as (when, fingerprint, body)."""
         ...

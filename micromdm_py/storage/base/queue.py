@@ -30,10 +30,12 @@ class CommandQueue(Protocol):
     ) -> Enqueued:
         """Append a command to the queue of an enrollment, known or not, and schedule a push for it.
 
-        One that supersedes withdraws the open ones of its group (`Superseded`); it looks at all that wait.
+        A command that supersedes withdraws the open ones of its group (`Superseded`); for that it looks at
+        everything that waits. If `once` was used within `ONCE_KEPT`, nothing is queued and the result has the
+        answer of that time.
 
-        Raises: Conflict when a bare UserID belongs to several devices; MalformedField for the bare Shared
-            iPad id.
+        Raises: Conflict for a UserID that several devices have; MalformedField for the bare UserID of Shared
+            iPads.
         """
         ...
 
@@ -56,12 +58,18 @@ class CommandQueue(Protocol):
     ) -> Served:
         """Take a report and hand out the next command, in one transaction.
 
-        Applies `lifecycle.after_report` to the oldest unanswered command with that uuid (handed-out ones
-        first), keeps the raw report with it, stores the event, and marks the served command as handed out
-        (tries + 1).
-        What is served: (a) a command handed out and unanswered, oldest first; (b) untouched commands by
-        sequence; (c) refused ones, oldest refusal first, but not those refused since the last Idle and none
-        after NotNow or an unknown status. Expired commands that come first are withdrawn.
+        The report: `lifecycle.after_report` is applied to the oldest open command with its uuid, handed-out
+        ones first, then refused ones, then untouched ones; if none is open, to the newest with that uuid. The
+        first final answer is kept as received. The event is stored.
+
+        The next command is the first of these, and is marked as handed out (tries + 1):
+
+        1. handed out and unanswered, oldest first;
+        2. untouched, in the order they were queued;
+        3. refused with NotNow, oldest refusal first; but none that was refused since the last Idle, and none
+           at all after a report of NotNow or of an unknown status.
+
+        Expired commands that would be next are withdrawn.
 
         Raises: IdentityMismatch; Unenroll for a blocked device.
         """
@@ -72,7 +80,7 @@ class CommandQueue(Protocol):
         ...
 
     def clear(self, api_id: str, *, at: datetime) -> int:
-        """Cancel every waiting command; returns how many. An unknown id is 0."""
+        """Cancel every waiting command; returns how many, 0 for an unknown id."""
         ...
 
     def command(self, api_id: str, command: str) -> CommandRecord:
@@ -87,10 +95,9 @@ class CommandQueue(Protocol):
         ...
 
     def nothing_to_do(self, report: Report, identity: Identity, *, at: datetime) -> bool:
-        """Whether a report may be answered with nothing without writing.
+        """Whether a report needs no write and no answer: it is an Idle and nothing waits.
 
-        Fits its binding, is an Idle, nothing waits.
-
-        Only notes that the enrollment was seen. Raises: IdentityMismatch, Unenroll.
+        False also when `record_report` has something to bind or to store. Only notes that the enrollment was
+        seen; a crash may lose that. Raises: IdentityMismatch, Unenroll.
         """
         ...

@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Documents(Protocol):
-    """The documents of a shelf inside one change: what was put or removed before is seen."""
+    """The documents of a shelf inside one change, which sees what it has put and removed so far."""
 
     def get(self, kind: str, name: str) -> bytes | None:
         """A document, None when there is none."""
@@ -29,10 +29,10 @@ class Documents(Protocol):
 
 
 class Shelf(Protocol):
-    """Named documents, as administrators and syncs put them: profiles, blueprints, users, tokens.
+    """Named documents: profiles, blueprints, users, tokens, devices known from Apple.
 
-    A `kind` is a short lower-case word of the program's own (each service documents its kinds); a name is
-    1 to 400 bytes of UTF-8. Bodies are the business of the services.
+    A `kind` is a short lower-case word chosen by the program; each service documents its own. A name has 1 to
+    400 bytes of UTF-8. What is in a body concerns the services alone.
     """
 
     def document(self, kind: str, name: str) -> bytes:
@@ -40,13 +40,12 @@ class Shelf(Protocol):
         ...
 
     def documents(self, kind: str, *, after: str = "", limit: int | None = None) -> list[tuple[str, bytes]]:
-        """(name, body) of a kind in the order of the names' bytes, from the first after `after`."""
+        """(name, body) of a kind in the order of the names' bytes, those after the name `after`."""
         ...
 
     def change_documents(self, change: Callable[[Documents], T]) -> T:
         """Read and write documents in one transaction; returns what `change` returns.
 
-        `change` should be quick, as others wait for it, and may not call the store. It may be called again
-        when a batch is repeated. When it raises, nothing has changed. Raises: what `change` raises.
+        `change` should be quick, as others wait for it. Raises: what `change` raises.
         """
         ...

@@ -19,11 +19,11 @@ class Transfer(Protocol):
     def load(self, content: Iterable[Moved], *, at: datetime) -> None:
         """Add the content of another store to this one, which is empty.
 
-        Many transactions, not one: whoever loads uses the store only when this has returned. `at` is the time
-        of the move. Documents may come as often as they like, the rest once.
+        Many transactions: nobody else may use the store before this returns. A document that comes again
+        replaces the earlier one; everything else comes once. `at` is the time of the move.
         """
         ...
 
     def content(self) -> Iterator[Moved]:
-        """Everything that `load` takes, in no promised order but that of commands; without challenges."""
+        """Everything that `load` takes, except challenges; the commands of an enrollment are in order."""
         ...

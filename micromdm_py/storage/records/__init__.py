@@ -1,4 +1,4 @@
-"""Records that go in and out of a store: frozen values in the words of the domain."""
+"""What goes into a store and comes out of it: frozen values in the words of the domain."""
 
 from micromdm_py.storage.records.audit import AuditEntry, AuditPage
 from micromdm_py.storage.records.commands import (

@@ -8,14 +8,14 @@ __all__ = ["AuditEntry", "AuditPage"]
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """A write that an administrator's program made.
+    """Something that an administrator, or a program of theirs, has changed.
 
     Attributes:
-        sequence: its place in the audit log, given by the store; 0 before it is stored.
+        sequence: its number in the audit log, given by the store; 0 before it is stored.
         at: when.
         who: name of the caller's token, or `api-key`.
-        action: the permission that was used, `mdm.apple.command.create`.
-        target: what it was done to: an id or a name, "" when there is no single one.
+        action: the permission it took, `mdm.apple.command.create` for instance.
+        target: what was changed: ids or names, "" if that cannot be said.
         detail: more about it, a request type for instance; never a secret.
         request: method and path.
         request_id: id of the request, as in the log.
@@ -37,7 +37,7 @@ class AuditPage:
 
     Attributes:
         entries: newest first.
-        next: number that the next page begins below, 0 when there is none.
+        next: the sequence number below which the next page begins, 0 after the last.
     """
 
     entries: list[AuditEntry]

@@ -28,13 +28,13 @@ class NewEntry:
     """A command to be queued.
 
     Attributes:
-        command_uuid: free text; the same one twice is two commands.
-        request_type: its kind.
-        payload: the property list for the device, byte for byte.
+        command_uuid: free text; two commands may have the same one.
+        request_type: its kind, `InstallProfile` for instance.
+        payload: the property list that the device gets, byte for byte.
         origin: who caused it (`from` of the record, one of `protocol.lifecycle.ORIGINS`).
-        group: label that it shares with others, "" for its request type.
-        supersede: replaces what is open of the same group for the same enrollment.
-        expires_at: from then on it is withdrawn rather than handed out; None for never.
+        group: label of commands that belong together, "" for the request type.
+        supersede: withdraws the open commands of its group for the same enrollment.
+        expires_at: when it is withdrawn unless it has been answered; None for never.
         info: what is known of its origin: `build`, `blueprint`, a profile's identifier.
         request_id: id of the request that brought it, "" for none.
     """
@@ -52,10 +52,10 @@ class NewEntry:
 
 @dataclass(frozen=True, slots=True)
 class Once:
-    """An idempotency key of a caller: the same key within 24 h brings the first answer again.
+    """An idempotency key of a caller: within `ONCE_KEPT` the same key gets the first answer again.
 
     Attributes:
-        digest: SHA-256 over route and key.
+        digest: SHA-256 of route, enrollment, caller and key, 32 bytes.
         answer: the answer to keep.
     """
 
@@ -70,8 +70,8 @@ class Enqueued:
     Attributes:
         enrollment_id: the queue it is in.
         command_id: 24 hex digits, sortable by creation; "" when `answer` is an earlier one.
-        push_wanted: a push was scheduled with it; false also when one was due already.
-        answer: the earlier answer of the same idempotency key, None when this is the first.
+        push_wanted: a push was scheduled with it; false also if one was due already.
+        answer: the answer that the same idempotency key got before, None if it is new.
     """
 
     enrollment_id: str
@@ -82,11 +82,11 @@ class Enqueued:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What a connect brings.
+    """What a connect hands out.
 
     Attributes:
         payload: the next command, byte for byte as queued; b"" when there is none.
-        command_uuid: its id, "" when there is none.
+        command_uuid: its uuid, "" when there is none.
     """
 
     payload: bytes = field(default=b"", repr=False)
@@ -104,14 +104,14 @@ class WaitingCommand:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A line of a command's timeline.
+    """One step in a command's timeline.
 
     Attributes:
         at: when.
         name: `accepted`, `stored`, `pushed`, `push failed`, `connected`, `handed out`, `answered` or
             `withdrawn`.
         detail: APNs' id or reason, the status that the device sent, the state after a withdrawal.
-        request_id: id of the request in which it happened, "" for none.
+        request_id: id of the request in which it happened, "" if it was in none.
     """
 
     at: datetime
@@ -122,21 +122,23 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class CommandRecord:
-    """The record of a command, kept after the command is done.
+    """The record of a command, which is kept after the command is done.
 
     Attributes:
         command_id: 24 hex digits: 4 bytes seconds, 8 bytes sequence number.
         command_uuid, request_type, origin: as queued.
         state: where it is in its life.
         tries: how often it was handed to the device.
-        created_at, updated_at: always there.
-        tried_at: last hand-out. sent_at: first push accepted by APNs. received_at: first answer.
-        canceled_at: cancelled or withdrawn.
-        has_report: whether the raw answer is kept.
-        group: label that it shares with others, its request type by default.
+        created_at, updated_at: when it was queued, when the record last changed.
+        tried_at: when it was last handed out.
+        sent_at: when APNs first accepted a push for it.
+        received_at: when the first answer came.
+        canceled_at: when it was cancelled or withdrawn.
+        has_report: whether the final answer is kept.
+        group: label of commands that belong together, the request type by default.
         expires_at: when it is withdrawn, None for never.
         info: what is known of its origin.
-        timeline: what happened to it, in order; of very many steps those in the middle are left out.
+        timeline: what happened to it, in order; of a great many steps the middle ones are left out.
     """
 
     command_id: str
@@ -160,13 +162,13 @@ class CommandRecord:
 
 @dataclass(frozen=True, slots=True)
 class CommandFilter:
-    """Which records of an enrollment to list: those that fit everything that is given.
+    """Which records of an enrollment to list: those that match everything given.
 
     Attributes:
-        states, request_types, origins, groups: any of; empty for all.
-        since, until: when the command was created, both included.
-        cursor: `next` of the page before, "" for the newest ones.
-        limit: how many records at most.
+        states, request_types, origins, groups: any of these; empty for all.
+        since, until: when the command was created, both times included.
+        cursor: `next` of the page before, "" for the newest.
+        limit: most records of the page.
     """
 
     states: frozenset[CommandState] = frozenset()
@@ -187,7 +189,7 @@ class CommandFilter:
         return int(self.cursor, 16)
 
     def fits(self, record: CommandRecord) -> bool:
-        """Whether a record is one of those wanted."""
+        """Whether a record is wanted."""
         created_at = record.created_at
         return self.names(record.state, record.request_type, record.origin, record.group) and (
             (self.since is None or created_at >= self.since)
@@ -195,7 +197,7 @@ class CommandFilter:
         )
 
     def names(self, state: CommandState, request_type: str, origin: str, group: str) -> bool:
-        """Whether it wants these, whatever the time."""
+        """Whether a record with these is wanted, whatever its time."""
         return (
             (not self.states or state in self.states)
             and (not self.request_types or request_type in self.request_types)
@@ -206,9 +208,9 @@ class CommandFilter:
 
 @dataclass(frozen=True, slots=True)
 class CommandPage:
-    """Records, newest first; `next` is the cursor of the following page, "" at the end.
+    """Records, newest first; `next` is the cursor of the following page, "" after the last.
 
-    A page may hold fewer records than wanted, or none, and not be the last.
+    A page may hold fewer records than the limit, or none, and yet not be the last.
     """
 
     records: list[CommandRecord]

@@ -18,27 +18,27 @@ __all__ = [
 ]
 
 SEARCHED = ("serial_number", "device_name", "model", "model_name", "product_name", "os_version")
-"""Facts that devices can be searched by; each has an index."""
+"""Facts that devices can be found by; each has an index."""
 
 
 @dataclass(frozen=True, slots=True)
 class EnrollmentRecord:
-    """What is known of one enrollment.
+    """What is known of an enrollment.
 
     Attributes:
         enrollment_id: its id; key of its queue.
-        target_id: 24 hex digits, fixed for the enrollment's life.
-        kind: what the channel is; None for an id that has only ever been queued to.
-        device_id: id of the device a user channel belongs to; its own id for a device.
+        target_id: 24 hex digits, the same for the life of the enrollment.
+        kind: what the channel is; None for an id that no device has used yet.
+        device_id: enrollment id of the device that a user channel belongs to; its own id for a device.
         udid, user_id, user_short_name, user_long_name: as sent, "" when absent.
-        facts: what Authenticate told (`serial_number`, `os_version`, `model`, …).
+        facts: what the device says of itself (`serial_number`, `os_version`, `model`, …).
         enrolled: true from the first TokenUpdate after an Authenticate until CheckOut.
-        listed: whether a device record exists (Authenticate has made one and nobody has removed it).
+        listed: there is a device record: Authenticate made it and nobody has removed it.
         blocked: connects are refused.
         awaiting_configuration: the device waits for DeviceConfigured.
         dep_profile_status: "", "empty", "assigned", "pushed" or "removed".
-        unlock_token, bootstrap_token: secrets kept for the device, b"" when none.
-        fingerprint: SHA-256 of the bound certificate, b"" when none.
+        unlock_token, bootstrap_token: secrets kept for the device, b"" for none.
+        fingerprint: SHA-256 of the bound certificate, 32 bytes; b"" for none.
         last_seen_at, authenticated_at, token_update_at: None when it never happened.
     """
 
@@ -65,23 +65,23 @@ class EnrollmentRecord:
 
     @property
     def is_user_channel(self) -> bool:
-        """Whether it is a user's and not a device's; an id that has only been queued to tells by its form."""
+        """Whether it is a user's channel; an id that no device has used yet is judged by its form."""
         return self.kind.is_user_channel if self.kind else ":" in self.enrollment_id
 
     @property
     def serial_number(self) -> str:
-        """Serial number as Authenticate told it, "" when unknown."""
+        """Serial number, "" when unknown."""
         return self.facts.get("serial_number", "")
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceFilter:
-    """Which devices to list: a device matches when it is in every list that is not empty.
+    """Which devices to list: those that are in every list that is not empty.
 
     Attributes:
-        serials, udids: exact values, any of.
-        offset: how many matching devices to leave out.
-        limit: how many to return at most; None for all.
+        serials, udids: exact values; any of these.
+        offset: how many matching devices to skip.
+        limit: most devices to return; None for all.
     """
 
     serials: tuple[str, ...] = ()
@@ -92,16 +92,16 @@ class DeviceFilter:
 
 @dataclass(frozen=True, slots=True)
 class DeviceSearch:
-    """Which devices to look for: those that fit everything that is given.
+    """Which devices to look for: those that match everything given.
 
     Attributes:
-        starts: the beginning of facts, without regard to letter case, by their names in `SEARCHED`. The
-            first of them in that order decides the order of what is found; without any it is the order in
-            which the devices were first heard of.
-        enrolled, blocked: true or false; None for either.
+        starts: how facts begin, whatever the letter case, by their names in `SEARCHED`. The one that comes
+            first in `SEARCHED` also sorts the devices; without any they come in the order in which they were
+            first heard of.
+        enrolled, blocked: True or False; None for either.
         seen_before, seen_after: time of last contact.
         cursor: `next` of the page before, "" for the first page.
-        limit: how many devices at most.
+        limit: most devices of the page.
     """
 
     starts: Mapping[str, str] = field(default_factory=dict)
@@ -113,7 +113,7 @@ class DeviceSearch:
     limit: int = 100
 
     def fits(self, record: EnrollmentRecord) -> bool:
-        """Whether a device is one of those wanted."""
+        """Whether a device is wanted."""
         seen = record.last_seen_at
         return (
             record.listed
@@ -130,9 +130,9 @@ class DeviceSearch:
 
 @dataclass(frozen=True, slots=True)
 class DevicePage:
-    """A page of a search; `next` is the cursor of the following one, "" at the end.
+    """A page of a search; `next` is the cursor of the following page, "" after the last.
 
-    A page may hold fewer devices than wanted, or none, and not be the last.
+    A page may hold fewer devices than the limit, or none, and yet not be the last.
     """
 
     devices: list[EnrollmentRecord]
@@ -145,10 +145,10 @@ class Fleet:
 
     Attributes:
         devices: how many there are.
-        enrolled, blocked: how many of them are.
-        seen: how many have been in contact since the time asked for.
-        waiting: how many have commands waiting.
-        unreachable: how many have a push token that APNs refuses.
+        enrolled, blocked: how many of them are enrolled, how many blocked.
+        seen: how many were in contact since the time asked for.
+        waiting: how many have commands that wait.
+        unreachable: how many have a push token that APNs refuses for good.
     """
 
     devices: int = 0
@@ -161,7 +161,7 @@ class Fleet:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The last answer of its kind, kept with the enrollment: the raw report, and when it came."""
+    """The latest answer to a kind of command: the report as received, and when it came."""
 
     request_type: str
     at: datetime
@@ -169,5 +169,5 @@ class Answer:
 
 
 def folded(text: str) -> str:
-    """A fact or a part of one as searches compare it."""
+    """A fact, or the beginning of one, as searches compare it."""
     return text.casefold()

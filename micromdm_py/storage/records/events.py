@@ -11,9 +11,9 @@ class StoredEvent:
     """A webhook event in the outbox.
 
     Attributes:
-        sequence: its place among all events.
-        enrollment_id: whose order it belongs to, "" for events of the server.
-        event_topic: its ``mdm.*`` name.
+        sequence: its number among all events.
+        enrollment_id: the enrollment among whose events it keeps its place, "" for events of the server.
+        event_topic: its `mdm.*` name.
         created_at: when it was stored.
         body: the JSON document.
     """
@@ -27,13 +27,13 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class HeldEvent:
-    """An event that a receiver has refused, or that waits behind such a one of the same enrollment.
+    """An event that a receiver has refused, or that waits behind one of the same enrollment that it refused.
 
     Attributes:
         event: the event.
-        tries: how often the receiver refused it (0: waits behind another).
+        tries: how often the receiver refused it; 0 if it waits behind another.
         due_at: when to try next.
-        error: the last refusal, short text.
+        error: short text of the last refusal.
     """
 
     event: StoredEvent
@@ -47,13 +47,13 @@ class ReceiverState:
     """Where a webhook receiver stands.
 
     Attributes:
-        receiver: stable name of the receiver (its URL without the filter).
-        cursor: every event up to this sequence is delivered, held, dead or not wanted.
+        receiver: stable name of the receiver: its URL without the topic filter.
+        cursor: every event up to this number is delivered, held, given up or not wanted.
         held: how many events are held.
         dead_letters: how many events were given up.
-        last_success_at, last_error_at: None when never.
+        last_success_at, last_error_at: None for never.
         last_error: text of the last failure.
-        replay_after: a sequence from which everything shall be sent again, None when nobody asked for it.
+        replay_after: number of the event after which everything is to be sent again, None for no such wish.
     """
 
     receiver: str

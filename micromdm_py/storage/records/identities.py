@@ -7,12 +7,12 @@ __all__ = ["UNBOUND", "BindingRule", "Identity"]
 
 @dataclass(frozen=True, slots=True)
 class BindingRule:
-    """How strictly a certificate is tied to an enrollment.
+    """How strictly a certificate is bound to an enrollment.
 
     Attributes:
-        allow_rebind: Authenticate may tie an enrollment to another certificate than before.
-        exclusive: a certificate tied to one enrollment is refused for another.
-        warn_only: a certificate that differs from the bound one is accepted; the binding stays.
+        allow_rebind: Authenticate may bind an enrollment to another certificate than before.
+        exclusive: a certificate that is bound to one enrollment is refused for another.
+        warn_only: a certificate other than the bound one is accepted; the binding stays.
     """
 
     allow_rebind: bool = True
@@ -22,11 +22,11 @@ class BindingRule:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The verified certificate behind a device message.
+    """The certificate behind a device's message, verified.
 
     Attributes:
-        fingerprint: SHA-256 of the certificate's DER, 32 bytes; b"" when nobody has shown one.
-        rule: how it is tied to enrollments.
+        fingerprint: SHA-256 of the certificate's DER, 32 bytes; b"" for no certificate.
+        rule: how strictly it is bound.
     """
 
     fingerprint: bytes
@@ -34,4 +34,4 @@ class Identity:
 
 
 UNBOUND = Identity(b"", BindingRule(warn_only=True))
-"""Stands for an administrator who vouches for a device: nothing is bound, and what is bound stays so."""
+"""For an administrator who vouches for a device: binds nothing, and leaves every binding as it is."""

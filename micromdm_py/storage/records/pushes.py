@@ -12,12 +12,12 @@ class PushTarget:
 
     Attributes:
         enrollment_id: the enrollment.
-        token_hex: push token as lower-case hex.
+        token_hex: push token in lower-case hex.
         push_magic, topic: from its last TokenUpdate.
-        dead_at, dead_reason: since when and why APNs refuses the token; None and "" while it is good.
-        attempts: failed tries since the push was asked for.
-        due_at: when a push is to be made, None when none is scheduled.
-        last: what became of the last push; None before the first.
+        dead_at, dead_reason: since when and why APNs refuses the token for good; None and "" if it does not.
+        attempts: tries that failed since a push was last accepted.
+        due_at: when the next push is to be made, None when none is scheduled.
+        last: result of the last push, None before the first.
         silent: accepted pushes since the device was last seen.
     """
 
@@ -35,7 +35,7 @@ class PushTarget:
 
 @dataclass(frozen=True, slots=True)
 class DuePush:
-    """A push that is due; `sequence` is the newest command queued when it was read."""
+    """A push that is due; `sequence` is the number of the newest command in the store when it was read."""
 
     target: PushTarget
     sequence: int
@@ -47,12 +47,12 @@ class PushOutcome:
 
     Attributes:
         at: when APNs answered or the try failed.
-        accepted: APNs took it.
-        apns_id: APNs' id of the push, "" when there was no answer.
-        reason: APNs' reason or the fault, "" when accepted.
-        dead: the token is refused for good.
+        accepted: whether APNs accepted it.
+        apns_id: APNs' id of the push, "" if there was no answer.
+        reason: APNs' reason, or what went wrong; "" when accepted.
+        dead: whether APNs refuses the token for good.
         retry_at: when to try again; None for never.
-        again_at: when to push again if commands wait and the device stays silent; None for never.
+        again_at: when to push again if commands still wait and the device stays silent; None for never.
     """
 
     at: datetime
@@ -66,10 +66,10 @@ class PushOutcome:
 
 @dataclass(frozen=True, slots=True)
 class PushCertificate:
-    """A push certificate with its key, both PEM.
+    """A push certificate with its key.
 
     Attributes:
-        topic: `com.apple.mgmt.…` from the subject's UID.
+        topic: `com.apple.mgmt.…`, the UID of its subject.
         certificate, key: PEM bytes.
         stored_at: when it was uploaded.
     """
