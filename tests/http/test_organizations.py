@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from micromdm_py.service.organizations import PAGE
 from tests.builders import Device, report, user
 from tests.http.bench import Answer, Bench, basic
 
@@ -266,6 +267,16 @@ def test_groups_are_counted(bench: Bench, phone: Device) -> None:
     assert failed(ask(bench, "GET", "/device/C02X/grouped?page=0"))[:2] == (400, 3002)
 
 
+def test_groups_of_more_commands_than_one_page_of_the_store_has(bench: Bench, phone: Device) -> None:
+    phone.queue(*(f"c{number}" for number in range(PAGE)))
+    queue(bench)
+    counted = data(ask(bench, "GET", "/device/C02X/grouped"))
+    assert {one["groupName"]: one["total"] for one in counted["items"]} == {
+        "ProfileList": PAGE,
+        "SecurityInfo": 1,
+    }
+
+
 # --- queueing ---
 
 
@@ -313,6 +324,7 @@ def test_superseding(bench: Bench, phone: Device) -> None:
         ({}, "command"),
         ({"command": []}, "command"),
         ({"command": {}}, "RequestType"),
+        ({"command": {"RequestType": ["SecurityInfo"]}}, "RequestType"),
         ({"command": {"RequestType": "Nothing"}}, "request_type"),
         ({"command": {"RequestType": "InstallProfile", "Payload": 5}}, "Payload"),
         ({**SECURITY_INFO, "from": "nowhere"}, "from"),
@@ -320,6 +332,7 @@ def test_superseding(bench: Bench, phone: Device) -> None:
         ({**SECURITY_INFO, "targetIds": []}, "targetIds"),
         ({**SECURITY_INFO, "targetIds": "UDID-1"}, "targetIds"),
         ({**SECURITY_INFO, "targetIds": [1]}, "targetIds"),
+        ({**SECURITY_INFO, "targetIds": ["UDID-1", ""]}, "targetIds"),
         ({**SECURITY_INFO, "targetIds": ["\ud800"]}, "targetIds"),
         ({**SECURITY_INFO, "targetIds": ["UDID-1", "x" * 256]}, "targetIds"),
         ({"command": {"RequestType": "\ud800"}}, "request_type"),

@@ -48,6 +48,7 @@ def test_narrowed_grant_allows_its_details_alone() -> None:
         ("mdm.*", "mdm.apple.*", True),
         (CREATE, f"{CREATE}:SecurityInfo", True),
         (f"{CREATE}:SecurityInfo", CREATE, False),
+        (f"{CREATE}:SecurityInfo", f"{CREATE}:SecurityInfo", True),
         (f"{CREATE}:SecurityInfo,DeviceLock", f"{CREATE}:DeviceLock", True),
         (f"{CREATE}:SecurityInfo", f"{CREATE}:SecurityInfo,DeviceLock", False),
         ("mdm.event.get", "mdm.event.*", False),
