@@ -13,7 +13,7 @@ __all__ = [
     "HANDED_OUT",
     "MAX_ENTRIES",
     "PUSHED",
-    "REFUSED",
+    "PUSH_FAILED",
     "WITHDRAWN",
     "Entry",
     "append",
@@ -23,14 +23,14 @@ __all__ = [
 
 Entry = tuple[int, str, str, str]
 
-CREATED, PUSHED, REFUSED, HANDED_OUT, ANSWERED, WITHDRAWN = "s", "p", "f", "h", "a", "w"
+CREATED, PUSHED, PUSH_FAILED, HANDED_OUT, ANSWERED, WITHDRAWN = "s", "p", "f", "h", "a", "w"
 MAX_ENTRIES = 32
 """Most entries kept, for commands that are refused every day: the first half, and the newest ones."""
 
 _NAMES = {
     CREATED: ("accepted", "stored"),
     PUSHED: ("pushed",),
-    REFUSED: ("push failed",),
+    PUSH_FAILED: ("push failed",),
     HANDED_OUT: ("connected", "handed out"),
     ANSWERED: ("answered",),
     WITHDRAWN: ("withdrawn",),
@@ -48,8 +48,8 @@ def push_entry(entries: list[Entry], outcome: PushOutcome) -> tuple[str, str] | 
     """Letter and detail for a push; None when it failed for the same reason as the one before."""
     if outcome.accepted:
         return PUSHED, outcome.apns_id
-    last = next((entry for entry in reversed(entries) if entry[1] in (PUSHED, REFUSED)), None)
-    return None if last and last[2] == outcome.reason else (REFUSED, outcome.reason)
+    last = next((entry for entry in reversed(entries) if entry[1] in (PUSHED, PUSH_FAILED)), None)
+    return None if last and last[2] == outcome.reason else (PUSH_FAILED, outcome.reason)
 
 
 def steps(created_at: datetime, entries: list[Entry]) -> tuple[Step, ...]:

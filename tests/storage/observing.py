@@ -20,7 +20,8 @@ def contents(store: Store) -> dict[str, object]:
         return {name: copy.deepcopy(getattr(state, name)) for name in names}
     assert isinstance(store, LmdbStore)
     with tempfile.TemporaryDirectory() as folder:
-        store.copy(Path(folder))
+        with (Path(folder) / "data.mdb").open("wb", buffering=0) as file:
+            store.copy_to(file)
         return dict(rows(Path(folder)))
 
 

@@ -1,4 +1,4 @@
-"""The audit log: one table, numbered by itself, so that an entry costs one append."""
+"""The audit log: a table with numbers of its own, so that an entry costs one append."""
 
 import json
 from collections.abc import Callable
@@ -58,7 +58,7 @@ class AuditPart(Part):
                 old.append(cursor.key())
                 more = cursor.next()
             if more is False and old:
-                old.pop()  # the newest stays: the numbering goes on from it
+                old.pop()  # the newest stays, as the next number is taken from it
             for key in old:
                 txn.delete(key, db=self._t.audit)
             return len(old)

@@ -1,4 +1,4 @@
-"""What every part of the LMDB store shares: ids to numbers, contact rows, bindings, time of last contact."""
+"""What all parts of the LMDB store share: ids and their numbers, contact rows, bindings."""
 
 import json
 from dataclasses import dataclass, field
@@ -32,12 +32,13 @@ __all__ = ["Binding", "Part"]
 
 @dataclass(slots=True)
 class Binding:
-    """What a check of all ids of a message has found.
+    """The result of checking every id that a message names.
 
     Attributes:
-        rows: what has to be written so that the identity may act: (id, kind, number or None, contact).
-        known: number (None: never mentioned) and contact of every id.
-        rebound: whether one of the rows takes an id from another certificate.
+        rows: what has to be written so that the identity may act: (id, index into `KINDS`, number or None,
+            contact).
+        known: number and contact of every id; None for an id that was never mentioned.
+        rebound: whether one of the rows takes an id away from another certificate.
     """
 
     rows: list[tuple[str, int, int | None, Contact]] = field(default_factory=list)
@@ -46,7 +47,7 @@ class Binding:
 
 
 class Part:
-    """Base of the store's parts; holds the environment and what all of them need."""
+    """Base class of the store's parts."""
 
     def __init__(self, env: Environment, seen: SeenTimes) -> None:
         """Work on an open environment."""
@@ -92,10 +93,10 @@ class Part:
         txn.put(u64(number), json.dumps(fields, separators=(",", ":")).encode(), db=self._t.enrollment)
 
     def _resolve(self, txn: Txn, api_id: str) -> tuple[str, int | None]:
-        """Enrollment id and number that an administrator's id means.
+        """The enrollment id that an API id means, and its number (None for an unknown id).
 
-        What never spoke to us counts while it holds something; then a user channel is meant that has this
-        UserID. The number is None for an unknown id.
+        An id that no device has used counts as an enrollment id only as long as it has commands or a block.
+        Otherwise the user channel with this UserID is meant.
         """
         number = self._number(txn, check_present("udid", api_id))
         if number is not None and self._is_in_use(txn, number):
@@ -118,10 +119,10 @@ class Part:
         return bool(contact.kind) or contact.has(BLOCKED) or self._head(txn, number) is not None
 
     def _addressed(self, txn: Txn, api_id: str) -> tuple[str, int | None]:
-        """As `_resolve`, for what shall reach somebody.
+        """As `_resolve`, for a command.
 
-        Raises: Conflict, lest it be lost, for the UserID of a channel when something of that name, which
-            never spoke to us, holds commands of its own.
+        Raises: Conflict for the UserID of a channel if commands were queued under that UserID before the
+            channel was known: it is not clear whom a further one is for.
         """
         enrollment_id, number = self._resolve(txn, api_id)
         if number is not None and enrollment_id == api_id and not self._contact(txn, number).kind:
@@ -132,14 +133,14 @@ class Part:
         return enrollment_id, number
 
     def _known(self, txn: Txn, api_id: str) -> tuple[str, int]:
-        """As `_resolve`, but only for an id that exists."""
+        """As `_resolve`, for an id that has to exist. Raises: NotFound, Conflict."""
         enrollment_id, number = self._resolve(txn, api_id)
         if number is None:
             raise NotFound(f"not found: enrollment {api_id}")
         return enrollment_id, number
 
     def _numbers(self, txn: Txn, table: object, text: str) -> list[int]:
-        """Enrollment numbers an index has for a text."""
+        """Enrollment numbers that an index has for a text."""
         return self._numbers_at(txn, table, id_key(text) + b"\0")
 
     def _numbers_at(self, txn: Txn, table: object, prefix: bytes) -> list[int]:
@@ -147,7 +148,7 @@ class Part:
         return [unu64(key[-8:]) for key, _ in rows(txn, table, prefix) if len(key) == len(prefix) + 8]
 
     def _head(self, txn: Txn, number: int, letter: bytes = b"") -> tuple[bytes, int, int] | None:
-        """First open command (of a letter) of a queue: (letter, order, sequence); see `lmdb.queue`."""
+        """First open command of a queue, or of one letter: (letter, order, sequence); see `lmdb.queue`."""
         prefix = u64(number) + QUEUE + letter
         cursor = txn.cursor(self._t.own)
         if cursor.set_range(prefix) and (key := cursor.key()).startswith(prefix):
@@ -159,7 +160,7 @@ class Part:
     def _check_binding(
         self, txn: Txn, ref: EnrollmentRef, identity: Identity, *, authenticate: bool = False
     ) -> Binding:
-        """Check that a certificate may act for every id a message names; writes nothing.
+        """Check that a certificate may act for every id that a message names; writes nothing.
 
         Raises: IdentityMismatch.
         """
@@ -199,7 +200,7 @@ class Part:
         return False
 
     def _bind(self, txn: Txn, binding: Binding, identity: Identity, at_ms: int) -> None:
-        """Write down what `_check_binding` found to be new."""
+        """Write the rows that `_check_binding` found to be needed."""
         for name, code, known, contact in binding.rows:
             number = known if known is not None else self._mention(txn, name, code, name, at_ms)
             if contact.fingerprint != NO_FINGERPRINT:
@@ -210,7 +211,7 @@ class Part:
             self._put_contact(txn, number, contact)
 
     def _channel(self, txn: Txn, ref: EnrollmentRef, at_ms: int) -> tuple[int, Contact]:
-        """Number and contact of the channel a message speaks for, made when it is new."""
+        """Number and contact of the channel that a message speaks for, which is made if it is new."""
         code = KINDS.index(ref.kind)
         number = self._number(txn, ref.enrollment_id)
         if number is None:

@@ -16,16 +16,20 @@ from micromdm_py.storage.timeline import CREATED, Entry, append, push_entry, ste
 __all__ = ["Command", "Commands", "command_id", "index_key"]
 
 HANDED_OUT, REFUSED, UNTOUCHED, FINISHED = b"h", b"n", b"p", b"z"
-"""Groups of the uuid index; an answer counts for the command that is out, a refused one, an untouched one."""
+"""Groups of the uuid index: `answered` looks for a command in this order."""
 
 _read_json = json.JSONDecoder().decode
 _write_json = json.JSONEncoder(separators=(",", ":")).encode
-"""Made once: `json.loads` of bytes and `json.dumps` with options take twice the time of the work itself."""
+"""Made once, as `json.loads` of bytes and `json.dumps` with options take twice as long."""
 
 
 @dataclass(slots=True)
 class Command:
-    """One command record; `group` is "" for the request type, `entries` as in `storage.timeline`."""
+    """A command record as its row has it.
+
+    Times are milliseconds since 1970, 0 for never. `group` is "" for the request type, `entries` are as in
+    `storage.timeline`.
+    """
 
     uuid: str
     request_type: str
@@ -61,7 +65,7 @@ class Command:
         append(self.entries, (at_ms - self.created_ms, letter, detail, request_id))
 
     def pushed(self, outcome: PushOutcome) -> bool:
-        """Note the first push that was accepted, and before it each new reason why not; whether it is new."""
+        """Note a push unless one was accepted before, or failed for the same reason; whether it was noted."""
         entry = push_entry(self.entries, outcome)
         if self.sent_ms or entry is None:
             return False
@@ -72,7 +76,7 @@ class Command:
 
     @property
     def group_name(self) -> str:
-        """The label it shares with others."""
+        """Its group, the request type by default."""
         return self.group or self.request_type
 
     @classmethod
@@ -149,7 +153,7 @@ class Commands:
         txn.put(command_key(number, sequence), command.encode(), db=self._t.own)
 
     def index(self, txn: Txn, number: int, sequence: int, command: Command, order: int) -> None:
-        """Enter a command under its uuid; `order` is its place in the queue while it is open."""
+        """Put a command into the index; `order` is its place in the queue, 0 when it is done."""
         place = command.state[0].encode() + u64(order)
         txn.put(index_key(number, sequence, command), place, db=self._t.own)
 
@@ -163,7 +167,7 @@ class Commands:
         return unu64(place[1:])
 
     def answered(self, txn: Txn, number: int, uuid: str) -> tuple[int, int] | None:
-        """The command an answer counts for, as (sequence, order in the queue; 0 when finished)."""
+        """The command that an answer is for, as (sequence, order in the queue or 0 when it is done)."""
         for group in (HANDED_OUT, REFUSED, UNTOUCHED):
             prefix = u64(number) + UUID + group + _hash(uuid)
             cursor = txn.cursor(self._t.own)
@@ -179,7 +183,7 @@ class Commands:
         uuid: str,
         groups: tuple[bytes, ...] = (HANDED_OUT, REFUSED, UNTOUCHED, FINISHED),
     ) -> int | None:
-        """Sequence of the newest command with a uuid."""
+        """Sequence number of the newest command with a uuid, among these groups of the index."""
         found = None
         for group in groups:
             prefix = u64(number) + UUID + group + _hash(uuid)

@@ -1,4 +1,4 @@
-"""Is the store's file all there? LMDB does not ask, and a process that reads a part that is missing dies.
+"""Whether the store's file is complete. LMDB does not check, and reading a missing part kills the process.
 
 Source: LMDB 0.9, ``mdb.c``, the structures of pages, nodes and meta pages (data version 1).
 """
@@ -16,10 +16,10 @@ from micromdm_py.errors import StartupError
 __all__ = ["DAMAGE", "check_complete"]
 
 DAMAGE = (lmdb.Error, struct.error, LookupError, TypeError, ValueError)
-"""What reading from a store can raise in which bytes have changed."""
+"""What reading from a store can raise if bytes of its file have changed."""
 
 _PAGE = struct.Struct("=QHHHH")
-"""Number, padding, flags, then where node pointers and nodes end, or how many pages a large value has."""
+"""Page number, padding, flags, then where node pointers and nodes end, or how many pages a value has."""
 _NODE = struct.Struct("=HHHH")
 _DATABASE = struct.Struct("=IHHQQQQQ")
 _LARGE_PAGES = struct.Struct("=I")
@@ -32,9 +32,10 @@ _NOTHING = (1 << 64) - 1
 def check_complete(path: Path) -> None:
     """Refuse a store whose file has been cut off.
 
-    An empty file is that of a store which is just being made, unless there has been a lease on it.
-    A file may rightly be shorter than its number of pages says, as pages that are free again are never
-    written. Then, and only then, every page in use is looked for, and the file gets its full length.
+    An empty file belongs to a store that is just being made, unless there was a lease on it.
+
+    A file may be shorter than its number of pages says and yet complete, as pages that were freed need not
+    have been written. Only then every page in use is looked for, and the file is extended to its full length.
 
     Args:
         path: folder of the environment.
@@ -61,18 +62,18 @@ def check_complete(path: Path) -> None:
             f"opening store {path}: data.mdb is cut off: {size} of {whole} bytes; restore a backup"
         )
     with file.open("r+b") as data:
-        os.posix_fallocate(data.fileno(), size, whole - size)  # what others write meanwhile stays
+        os.posix_fallocate(data.fileno(), size, whole - size)  # leaves alone what others write meanwhile
 
 
 class _Pages:
     """The pages of a file that LMDB has written."""
 
     def __init__(self, data: BinaryIO, page_bytes: int, count: int) -> None:
-        """Look at the first `count` pages, the ones that are whole."""
+        """Look at the first `count` pages, which are complete."""
         self._data, self._page_bytes, self._count = data, page_bytes, count
 
     def are_there(self, transaction: int) -> bool:
-        """Whether the file has every page that a transaction can read or take as free."""
+        """Whether the file has every page that a transaction uses or can find in the list of free pages."""
         for number in (0, 1):
             meta = self._page(number)
             if meta is not None and struct.unpack_from("=Q", meta, _META_TRANSACTION_AT)[0] == transaction:

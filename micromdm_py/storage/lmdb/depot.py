@@ -42,8 +42,7 @@ class DepotPart(Part):
 
     def issue(self, make: Callable[[int], bytes], common_name: str, *, at: datetime) -> bytes:
         """See `storage.base.Depot`."""
-        # The serial number is taken first and by itself: signing inside the transaction would make others
-        # wait.
+        # Not in one transaction: others would wait for the signing.
         serial = self._env.write(lambda txn: self._env.next_number(txn, b"serial"))
         certificate = make(serial)
         row = identity_row(certificate, serial, common_name, ms(at))

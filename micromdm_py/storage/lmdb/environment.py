@@ -26,7 +26,7 @@ __all__ = ["Environment", "Turns"]
 SCHEMA = 1
 MAX_READERS = 4096
 MAX_BATCH = 256
-"""Operations in one commit at most, so that the first of them does not wait for ever."""
+"""Most operations in one commit, so that the first of them does not wait for ever."""
 _EIO = os.strerror(errno.EIO)
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Pause(Protocol):
     """The wait of a thread that lets others go first, so that they can share its commit."""
 
     def wait(self) -> bool:
-        """Wait; true when `end` has been called, false when this thread has to commit itself."""
+        """Wait; true if `end` was called, false if this thread has to commit by itself."""
         ...
 
     def end(self) -> None:
@@ -48,14 +48,14 @@ class Pause(Protocol):
 
 
 class Turns(Protocol):
-    """How threads that write take turns; `micromdm_py.lead` is one."""
+    """How threads that write take turns; `micromdm_py.lead` is such a way."""
 
     def about_to_wait(self, seconds: float) -> None:
-        """Tell that this thread is about to wait for the disk, and for how long probably."""
+        """Tell that this thread is about to wait for the disk, probably for so many seconds."""
         ...
 
     def pause(self) -> Pause | None:
-        """Offer to step aside; None when nobody would come to share the commit."""
+        """Step aside for threads that may share the commit; None when there are none."""
         ...
 
 
@@ -89,7 +89,7 @@ class _Entry(Generic[T]):
 
 
 class _Companion(threading.local):
-    """What the present thread wants written together with its next write."""
+    """What the current thread wants written together with its next write."""
 
     operation: Callable[[Txn], None] | None = None
 
@@ -104,25 +104,30 @@ def _both(operation: Write[T], companion: Callable[[Txn], None]) -> Write[T]:
 
 
 def _nothing(_txn: Txn) -> None:
-    """A write that is only there for its companion."""
+    """A write that is there only for its companion."""
 
 
 class Environment:
     """One open store: short read transactions, and writes that share commits.
 
     Writing follows the flat-combining pattern: a caller puts its operation on a list, and lets others do the
-    same if its `turns` know of any; whoever holds the leader lock runs everything on the list in one
-    transaction, commits once, and lets the others go. An operation that raises an `MdmError` has to do so
-    before its first write and fails alone; anything else rolls the batch back, and the operations are run
-    again one by one, so that a faulty one cannot spoil its neighbours.
+    same if its `turns` know of any. Whoever holds the leader lock runs everything on the list in one
+    transaction, commits once, and lets the others go.
+
+    An operation may raise an `MdmError` only before its first write; it then fails alone. Any other error
+    rolls the batch back, and its operations are run again one by one, so that a faulty one cannot spoil its
+    neighbours.
     """
 
     def __init__(self, path: Path, *, map_size_bytes: int, turns: Turns | None = None) -> None:
-        """Open the folder `path`, making it (0700, files 0600) when it is missing.
+        """Open the store in a folder, which is made (0700, files 0600) if it is missing.
 
-        `turns` says whether a write has company to wait for.
-
-        Raises: StartupError when it is no store of ours, damaged, newer than this program, or not accessible.
+        Args:
+            path: the folder.
+            map_size_bytes: the largest size of the store.
+            turns: how the threads of this process take turns; None when they know nothing of each other.
+        Raises: StartupError when it is not a store of this program, is damaged, is newer than the program, or
+            cannot be accessed.
         """
         try:
             path.mkdir(mode=0o700, parents=False, exist_ok=True)
@@ -149,7 +154,7 @@ class Environment:
             self._env.close()
             raise
         self._turns: Turns = turns or Alone()
-        self._sync_s = 0.0  # smoothed
+        self._sync_s = 0.0  # how long a commit takes, smoothed
         self._mutex = threading.Lock()
         self._leader = threading.Lock()
         self._waiting: list[_Entry[object]] = []
@@ -220,7 +225,7 @@ class Environment:
         return entry.result  # type: ignore[return-value]  # set when there is no error
 
     def _commit_until(self, entry: _Entry[T]) -> None:
-        """Commit what waits until this entry has been committed, by this thread or another one."""
+        """Commit what is on the list until this entry has been committed, here or by another thread."""
         self._turns.about_to_wait(self._sync_s)
         with self._leader:
             while not entry.done:
@@ -258,22 +263,18 @@ class Environment:
         self._sync_s += (time.monotonic() - began - self._sync_s) / 8
 
     def next_number(self, txn: Txn, name: bytes) -> int:
-        """The next value of a counter in `meta`; counting begins at 1."""
+        """Count on: the next value of a counter in `meta`, the first being 1."""
         value = self.number(txn, name) + 1
         txn.put(name, u64(value), db=self.tables.meta)
         return value
 
     def number(self, txn: Txn, name: bytes) -> int:
-        """The present value of a counter, 0 before its first use."""
+        """The current value of a counter, 0 before its first use."""
         found = txn.get(name, db=self.tables.meta)
         return unu64(found) if found else 0
 
-    def copy(self, target: Path) -> None:
-        """Write a compacted, consistent copy into an empty folder."""
-        self._env.copy(str(target), compact=True)
-
     def copy_to(self, file: FileIO) -> None:
-        """Write a compacted, consistent copy at the beginning of a file. Raises: StorageUnavailable."""
+        """Write a consistent, compacted copy to an empty file. Raises: StorageUnavailable."""
         try:
             self._env.copyfd(file.fileno(), compact=True)
         except lmdb.Error as fault:

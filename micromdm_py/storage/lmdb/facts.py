@@ -1,4 +1,4 @@
-"""What devices told about themselves: their facts with an index for searches, and their last answers."""
+"""What devices say about themselves: facts, with an index for searches, and their latest answers."""
 
 from micromdm_py.protocol.report import DEVICE_INFORMATION, KEPT_ANSWERS, Report
 from micromdm_py.storage.lmdb.base import Part
@@ -10,10 +10,10 @@ from micromdm_py.storage.targets import plain_imei
 __all__ = ["IMEI", "SHORT_NAME", "FactPart", "fact_prefix", "facts_of"]
 
 IMEI, SHORT_NAME = "imei", "user_short_name"
-"""Names in the index besides those of `SEARCHED`."""
+"""Names in the index, besides those of `SEARCHED`."""
 
 MAX_VALUE_BYTES = 200
-"""How much of a fact is in the index; searches for more are cut, too, and look at the record."""
+"""How much of a fact is in the index; a longer search looks for as much, then at the record."""
 
 
 class FactPart(Part):
@@ -41,7 +41,7 @@ class FactPart(Part):
             txn.put(_key(name, new, number), b"", db=self._t.fact)
 
     def _learn(self, txn: Txn, number: int, request_type: str, report: Report, at_ms: int) -> None:
-        """Keep an answer that tells what a device is like."""
+        """Keep an answer that says what a device is like, and the facts in it."""
         if request_type not in KEPT_ANSWERS:
             return
         txn.put(u64(number) + request_type.encode(), u64(at_ms) + report.raw, db=self._t.answer)
@@ -76,7 +76,7 @@ def facts_of(fields: Fields) -> dict[str, str]:
 
 
 def fact_prefix(name: str, start: str) -> bytes:
-    """How the index keys of a fact begin whose value begins with `start`."""
+    """How the index keys of facts begin whose values begin with `start`."""
     return name.encode() + b"\0" + _folded(start)
 
 

@@ -15,12 +15,12 @@ from micromdm_py.storage.records import CommandFilter, CommandPage, CommandRecor
 __all__ = ["HistoryPart"]
 
 MAX_LOOKED_AT = 1000
-"""Records looked at for one page at most: a filter that few fit is answered in several pages."""
+"""Most records read for one page: a filter that few of many match is answered in several pages."""
 _END = (1 << 64) - 1
 
 
 class HistoryPart(QueuePart):
-    """Implements `storage.base.CommandHistory` but for `find_target`."""
+    """Implements `storage.base.CommandHistory` except `find_target`."""
 
     def commands(self, api_id: str, wanted: CommandFilter) -> CommandPage:
         """See `storage.base.CommandHistory`."""
@@ -53,7 +53,7 @@ class HistoryPart(QueuePart):
             more = cursor.prev()
 
     def _waiting_rows(self, txn: Txn, number: int, before: int | None) -> Iterator[tuple[int, bytes]]:
-        """The same of those that are open, which may be few among many: they are found by the queue."""
+        """The same for open commands alone, which may be few among many: found by the queue."""
         for sequence in sorted((one for one, _ in self._open(txn, number)), reverse=True):
             row = txn.get(command_key(number, sequence), db=self._t.own)
             if row is not None and (before is None or sequence < before):

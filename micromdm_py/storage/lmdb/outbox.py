@@ -18,13 +18,13 @@ from micromdm_py.storage.records import HeldEvent, ReceiverState, StoredEvent
 __all__ = ["OutboxPart", "append_event"]
 
 _HEAD = struct.Struct(">QHHH")
-"""Of an event row: time in ms, lengths of enrollment id, topic and event id."""
+"""Head of an event's row: time in ms, lengths of enrollment id, topic and event id."""
 _HELD = struct.Struct(">IQI")
-"""Of a held row: tries, due time in ms, length of the error text."""
+"""Head of a held event's row: tries, due time in ms, length of the error text."""
 
 
 def append_event(env: Environment, txn: Txn, enrollment_id: str, event: Event, at_ms: int) -> int:
-    """Store an event at the end of the outbox; returns its sequence."""
+    """Store an event at the end of the outbox; returns its sequence number."""
     sequence = env.next_number(txn, b"event")
     row = _encode(enrollment_id, event.event_topic, event.event_id, at_ms, event.body)
     txn.put(u64(sequence), row, append=True, db=env.tables.event)
@@ -135,7 +135,7 @@ class OutboxPart(Part):
         self._env.write(operation)
 
     def _let_go(self, txn: Txn, receiver: str, after: int) -> int:
-        """Delete held rows behind a sequence whose events are still there; returns how many."""
+        """Delete held events after a sequence number that are still in the outbox; returns how many."""
         prefix = _prefix(receiver)
         held = rows(txn, self._t.held, prefix, prefix + u64(after + 1))
         gone = [key for key, _ in held if txn.get(key[16:], db=self._t.event) is not None]

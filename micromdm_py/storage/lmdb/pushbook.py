@@ -1,7 +1,7 @@
 """Push data, scheduled pushes and push certificates.
 
-A row of `push` begins with eight bytes, the time at which a push is due (0: none, `NEVER`: the token is
-dead), so that queueing a command to a device that is about to be pushed reads eight bytes and writes nothing.
+A row of `push` begins with the time at which a push is due, in eight bytes (0: none is, `NEVER`: the token is
+dead). So queueing another command to a device for which a push is due reads these and writes nothing.
 """
 
 import base64
@@ -41,11 +41,11 @@ __all__ = [
 
 NEVER = (1 << 64) - 1
 MARKED_AT_ONCE = 1000
-"""Commands that get their `sent_at` from one push at most; the rest get it from the next."""
+"""Most commands that get their `sent_at` from one push; the others get it from the next."""
 
 
 def schedule_after_enqueue(tables: Tables, txn: Txn, number: int, at_ms: int) -> bool:
-    """Schedule a push unless one is due already or cannot be made; returns whether this has scheduled one."""
+    """Schedule a push unless one is due already or none can be made; whether this has scheduled one."""
     row = txn.get(u64(number), db=tables.push)
     if row is None or 0 < unu64(row) <= at_ms or unu64(row) == NEVER:
         return False
@@ -74,7 +74,7 @@ def store_push_data(
 ) -> None:
     """Keep (token hex, magic, topic) of a TokenUpdate; a push is scheduled when commands wait for one.
 
-    `sent` is the newest command that needs no push any more, for push data that are new.
+    `sent` is the newest command that needs no push, for an enrollment without push data so far.
     """
     row = txn.get(u64(number), db=tables.push)
     old: Fields = json.loads(row[8:]) if row else {"sent": sent}
@@ -97,7 +97,7 @@ def store_push_data(
 
 
 def drop_push(tables: Tables, txn: Txn, number: int) -> None:
-    """Forget push data and what is scheduled."""
+    """Forget the push data of an enrollment and its scheduled push."""
     row = txn.get(u64(number), db=tables.push)
     if row is not None:
         txn.delete(pair(unu64(row), number), db=tables.push_due)
@@ -185,7 +185,7 @@ class PushPart(Part):
         return found, later
 
     def _seen_since(self, txn: Txn, number: int, last: PushOutcome | None) -> bool:
-        """Whether the device has been here since a push."""
+        """Whether the device was seen since a push."""
         seen_ms = max(self._contact(txn, number).seen_ms, self._seen.noted(number))
         return last is None or seen_ms > ms(last.at)
 
@@ -232,7 +232,7 @@ class PushPart(Part):
         return ms(outcome.retry_at) if outcome.retry_at else int_field(push, "again_ms")
 
     def _mark_repeated(self, txn: Txn, number: int, outcome: PushOutcome) -> None:
-        """Note a push that was repeated with the command that the device would get first."""
+        """Note a repeated push with the command that the device would get first."""
         head = self._head(txn, number)
         key = command_key(number, head[2] if head else 0)
         row = txn.get(key, db=self._t.own)
@@ -248,7 +248,7 @@ class PushPart(Part):
         )
 
     def _mark_pushed(self, txn: Txn, number: int, after: int, upto: int, outcome: PushOutcome) -> int:
-        """Note a push with the commands queued since the last accepted one; returns the last one noted."""
+        """Note a push with the commands queued since the last accepted push; returns the last one noted."""
         cursor = txn.cursor(self._t.own)
         marked: list[tuple[int, bytes]] = []
         more = cursor.set_range(command_key(number, after + 1))

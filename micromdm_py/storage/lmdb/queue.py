@@ -1,8 +1,8 @@
 """Per-enrollment FIFO queues.
 
-A queue is a range of keys ``n, "q", state letter, order``. The letters sort a (handed out), p (untouched),
-t (refused with NotNow), which is the order of offering; within a letter the order is the sequence number,
-or for refused commands the number of the refusal. So the next command is always the first key of the range,
+A queue is a range of keys ``n, "q", state letter, order``. The letters are a (handed out), p (untouched) and
+t (refused with NotNow), and sort in the order in which commands are offered. The order is the sequence number
+of the command, or of the refusal if it was refused. So the next command is always the first key of the range,
 however many wait and however many there have been.
 """
 
@@ -93,7 +93,7 @@ class QueuePart(FactPart):
 
         def operation(txn: Txn) -> list[Enqueued]:
             for api_id, _ in orders:
-                self._addressed(txn, api_id)  # what is wrong has to be found before the first write
+                self._addressed(txn, api_id)  # raises what there is to raise before the first write
             return [
                 self._enqueue(txn, api_id, entry, ms(at), push, key)
                 for (api_id, entry), key in zip(orders, once or [None] * len(orders), strict=True)
@@ -106,7 +106,7 @@ class QueuePart(FactPart):
         return row[8:] if row and unu64(row) > at_ms - _span_ms() else None
 
     def _keep_answer(self, txn: Txn, once: Once, at_ms: int) -> None:
-        """Keep an answer and drop two that are too old, so that the table stays as small as a day's keys."""
+        """Keep an answer and drop up to two that are too old, so that the table holds a day's keys."""
         cursor = txn.cursor(self._t.once_age)
         old: list[bytes] = []
         more = cursor.first()
@@ -124,7 +124,7 @@ class QueuePart(FactPart):
     # --- places in the queue ---
 
     def _place(self, txn: Txn, number: int, sequence: int, command: Command, order: int) -> None:
-        """Enter an open command into queue and index."""
+        """Put an open command into queue and index."""
         txn.put(u64(number) + QUEUE + LETTERS[command.state] + u64(order), u64(sequence), db=self._t.own)
         self._commands.index(txn, number, sequence, command, order)
 
@@ -134,7 +134,7 @@ class QueuePart(FactPart):
         self._commands.unindex(txn, number, sequence, command)
 
     def _finish(self, txn: Txn, number: int, sequence: int, command: Command, order: int, at_ms: int) -> None:
-        """Take an open command out of the queue for good; the caller then changes its state and `put`s it."""
+        """Take an open command out of the queue for good; the caller changes its state and writes it."""
         self._leave(txn, number, sequence, command, order)
         if command.expires_ms:
             txn.delete(pair(command.expires_ms, sequence), db=self._t.expiry)
@@ -151,7 +151,7 @@ class QueuePart(FactPart):
         state: CommandState,
         request_id: str = "",
     ) -> None:
-        """Take an open command out of the queue, giving it a final state."""
+        """Take an open command out of the queue and give it a final state."""
         self._finish(txn, number, sequence, command, order, at_ms)
         command.state = state
         command.canceled_ms = command.updated_ms = at_ms
@@ -160,7 +160,7 @@ class QueuePart(FactPart):
         self._commands.put(txn, number, sequence, command)
 
     def _open(self, txn: Txn, number: int) -> list[tuple[int, int]]:
-        """All open commands as (sequence, order), as they are offered."""
+        """All open commands as (sequence, order), in the order in which they are offered."""
         queue = rows(txn, self._t.own, u64(number) + QUEUE)
         return [(unu64(sequence), unu64(key[10:])) for key, sequence in queue]
 
@@ -182,7 +182,7 @@ class QueuePart(FactPart):
         return True
 
     def _check_block(self, txn: Txn, ref: EnrollmentRef, binding: Binding) -> tuple[int | None, Contact]:
-        """Number and contact of the channel a message speaks for, if none of its ids is blocked."""
+        """Number and contact of the channel that a message speaks for. Raises: Unenroll for a blocked id."""
         number, contact = binding.known.get(ref.enrollment_id) or self._find_contact(txn, ref.enrollment_id)
         if contact.has(BLOCKED) or any(one.has(BLOCKED) for _, one in binding.known.values()):
             raise Unenroll(f"{ref.device_id} is blocked")
@@ -250,7 +250,7 @@ class QueuePart(FactPart):
             self._learn(txn, number, command.request_type, report, at_ms)
 
     def _first(self, txn: Txn, number: int, at_ms: int) -> tuple[bytes, int, int, Command] | None:
-        """`_head` with its record; what has expired before it is withdrawn."""
+        """`_head` and its record; expired commands before it are withdrawn."""
         while (head := self._head(txn, number)) is not None:
             letter, order, sequence = head
             command = self._commands.get(txn, number, sequence)
@@ -316,7 +316,7 @@ class QueuePart(FactPart):
     def _withdraw(
         self, txn: Txn, number: int, state: CommandState, at_ms: int, group: str | None = None
     ) -> int:
-        """Take the open commands (of a group) out of the queue, giving them a final state."""
+        """Take the open commands (of a group) out of the queue, with a final state; returns how many."""
         withdrawn = 0
         for sequence, order in self._open(txn, number):
             command = self._commands.get(txn, number, sequence)

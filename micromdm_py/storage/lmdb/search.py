@@ -13,7 +13,7 @@ from micromdm_py.storage.records import SEARCHED, DevicePage, DeviceSearch, Enro
 __all__ = ["SearchPart"]
 
 MAX_LOOKED_AT = 5000
-"""Devices looked at for one page at most: a search that fits few of many is answered in several pages."""
+"""Most devices read for one page: a search that few of many match is answered in several pages."""
 
 
 class SearchPart(EnrollmentPart):
@@ -51,7 +51,7 @@ class SearchPart(EnrollmentPart):
     def _found(
         self, txn: Txn, cursor: Cursor, prefix: bytes, begin: bytes, search: DeviceSearch
     ) -> DevicePage:
-        """Go along an index whose keys end with the enrollment's number."""
+        """The devices that match, along an index whose keys end with the number of the enrollment."""
         found: list[EnrollmentRecord] = []
         looked_at = 0
         last = b""

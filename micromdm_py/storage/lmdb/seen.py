@@ -1,4 +1,4 @@
-"""When enrollments were last in contact, as far as it is not written yet."""
+"""When enrollments were last in contact, as long as it is not written yet."""
 
 import threading
 
@@ -9,13 +9,13 @@ from micromdm_py.storage.lmdb.transactions import Txn
 __all__ = ["SeenTimes"]
 
 SEEN_FLUSH_S = 5.0
-"""How long the time of a contact that changed nothing else may wait in memory."""
+"""How long the time of a contact that changed nothing else may stay in memory only."""
 
 
 class SeenTimes:
-    """Times of contacts that wrote nothing, kept in memory until the next commit or for a few seconds.
+    """Times of contacts that wrote nothing, kept in memory until the next commit, or for a few seconds.
 
-    They are a convenience, not a promise: what a crash takes of them is at most the last seconds.
+    A crash loses those of the last `SEEN_FLUSH_S`.
     """
 
     def __init__(self, env: Environment) -> None:
@@ -36,7 +36,7 @@ class SeenTimes:
                 self._timer.start()
 
     def noted(self, number: int) -> int:
-        """When an enrollment was seen, as far as that is not written yet: milliseconds, or 0."""
+        """When an enrollment was seen, in milliseconds since 1970; 0 if nothing is waiting to be written."""
         return self._times.get(number, 0)
 
     def close(self) -> None:
@@ -51,7 +51,7 @@ class SeenTimes:
         with self._lock:
             self._timer = None
         if self._times:
-            self._env.write(lambda txn: None)
+            self._env.write(lambda _txn: None)
 
     def _flush(self, txn: Txn) -> None:
         if not self._times:

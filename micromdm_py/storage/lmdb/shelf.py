@@ -29,7 +29,7 @@ class ShelfPart(Part):
         """See `storage.base.Shelf`."""
         begin = after.encode("utf-8", "surrogatepass")[:MAX_NAME_BYTES]
         with self._env.read() as txn:
-            # One zero byte more than `after` is the first key that may follow it.
+            # `after` and a zero byte is the first name that may follow it.
             return self._range(txn, kind, b"", begin + b"\0" if begin else b"", limit)
 
     def _range(

@@ -31,7 +31,7 @@ class LmdbStore(SearchPart, TargetPart, HistoryPart, TransferPart, QuarantinePar
     """
 
     def __init__(self, path: Path, env: Environment, seen: SeenTimes) -> None:
-        """Join the parts; use `open_store`."""
+        """Join the parts; to open a store, use `open_store`."""
         super().__init__(env, seen)
         self._path = path
 
@@ -56,19 +56,18 @@ class LmdbStore(SearchPart, TargetPart, HistoryPart, TransferPart, QuarantinePar
         organization, enterprise = json.loads(row or b'["", ""]')
         return organization, enterprise
 
-    def copy(self, target: Path) -> None:
-        """Write a consistent, compacted copy into an empty folder while the store is in use."""
-        self._env.copy(target)
-
     def copy_to(self, file: FileIO) -> None:
-        """Write such a copy as one file while the store is in use. Raises: StorageUnavailable."""
+        """Write a consistent, compacted copy to an empty file while the store is in use.
+
+        Raises: StorageUnavailable.
+        """
         self._env.copy_to(file)
 
     def backup(self, folder: Path) -> StoredFile:
-        """A copy in a file without a name, which is gone when it is closed, however that comes about.
+        """A copy as by `copy_to`, in a file without a name, which disappears when it is closed.
 
         Args:
-            folder: on the disk that has to have room for it.
+            folder: where the disk has to have room for it.
         Raises: StorageUnavailable.
         """
         try:
@@ -90,11 +89,11 @@ class LmdbStore(SearchPart, TargetPart, HistoryPart, TransferPart, QuarantinePar
 
 
 def open_store(path: Path, *, map_size_bytes: int, turns: Turns | None = None) -> LmdbStore:
-    """Open the store in a folder, making it when it is missing.
+    """Open the store in a folder, which is made if it is missing.
 
     Args:
         path: the folder of the environment, `<config-path>/micromdm.lmdb`.
-        map_size_bytes: largest size; the file is sparse.
+        map_size_bytes: the largest size of the store; its file is sparse.
         turns: how the threads of this process take turns; None when they know nothing of each other.
     Raises: StartupError.
     """

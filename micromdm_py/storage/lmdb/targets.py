@@ -19,7 +19,7 @@ class TargetPart(EnrollmentPart):
         return choose_target(name, records, user=user)
 
     def _numbers_named(self, txn: Txn, name: str, user: bool) -> set[int]:
-        """Enrollments that may be meant; the indexes say too much rather than too little."""
+        """Numbers of enrollments that may be meant, too many rather than too few."""
         found = {self._number(txn, name)}
         if len(name) == 24 and set(name.lower()) <= set("0123456789abcdef"):
             found.add(int(name[8:], 16))

@@ -1,4 +1,4 @@
-"""The whole content in and out: rows as the other parts write them, many enrollments in one commit."""
+"""The whole content in and out, with rows as the other parts write them."""
 
 import base64
 import json
@@ -46,7 +46,7 @@ from micromdm_py.storage.transfer import (
 __all__ = ["TransferPart"]
 
 BATCH_BYTES = 4 << 20
-"""Payloads written in one commit, more or less: enough to make commits rare, little enough to hold."""
+"""About how much is written in one commit: enough to make commits rare, little enough for memory."""
 BATCH_ROWS = 2000
 _CONTENT = ("ids", "payload", "identity", "push_certificate", "shelf")
 
@@ -159,7 +159,7 @@ class TransferPart(EnrollmentPart, PushPart, DepotPart, ShelfPart):
             yield MovedEnrollment(self._record(txn, number), push, tuple(self._moved(txn, number)))
 
     def _moved(self, txn: Txn, number: int) -> Iterator[MovedCommand]:
-        """The commands that are done by sequence, then the open ones as they are offered."""
+        """First the commands that are done, as they were queued; then the open ones, as they are offered."""
         prefix = u64(number) + COMMAND
         found = {unu64(key[9:]): Command.decode(value) for key, value in rows(txn, self._t.own, prefix)}
         done = [sequence for sequence, command in found.items() if command.state not in OPEN_STATES]

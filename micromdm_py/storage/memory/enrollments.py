@@ -69,9 +69,9 @@ class EnrollmentPart(QueuePart):
             return binding.rebound
 
     def _begin(self, message: CheckIn, identity: Identity, event: Event | None, at: datetime) -> Channel:
-        """What every message but Authenticate begins with: check and bind, find the channel, store the event.
+        """How every message but Authenticate begins: check and bind, find the channel, store the event.
 
-        Raises: IdentityMismatch; nothing has changed then.
+        Raises: IdentityMismatch; then nothing has changed.
         """
         binding = self._check_binding(message.enrollment, identity)
         channel = self._channel(message.enrollment, identity, binding, at)

@@ -12,7 +12,7 @@ __all__ = ["PushPart", "schedule"]
 
 
 def schedule(channel: Channel, at: datetime) -> bool:
-    """Schedule a push unless one is due already or cannot be made; returns whether this has scheduled one."""
+    """Schedule a push unless one is due already or none can be made; whether this has scheduled one."""
     push = channel.push
     if push is None or push.dead_at is not None:
         return False
@@ -113,7 +113,7 @@ class PushPart(Part):
 
 
 def _seen_since(channel: Channel, push: Push) -> bool:
-    """Whether the device has been here since the last push."""
+    """Whether the device was seen since the last push."""
     seen = channel.record.last_seen_at
     return push.last is None or (seen is not None and seen > push.last.at)
 

@@ -105,7 +105,7 @@ class QueuePart(Part):
                 raise Unenroll(f"{ref.device_id} is blocked")
 
     def _channel(self, ref: EnrollmentRef, identity: Identity, binding: Binding, at: datetime) -> Channel:
-        """Bind what is to be bound and find the channel a message speaks for, made when it is new."""
+        """Bind what is to be bound; the channel that a message speaks for, which is made if it is new."""
         for name, kind in binding.ids:
             bound = self._mention(name, kind, name, at)
             bound.record = replace(bound.record, kind=kind, fingerprint=identity.fingerprint)
@@ -156,7 +156,7 @@ class QueuePart(Part):
             channel.record = replace(channel.record, facts={**channel.record.facts, **report.facts})
 
     def _answered(self, channel: Channel, uuid: str) -> Queued | None:
-        """The command an answer counts for; commands are in the order they were queued."""
+        """The command that an answer is for; `commands` are in the order they were queued."""
         same = [one for one in channel.commands.values() if one.entry.command_uuid == uuid]
         for state in (CommandState.AWAITING, CommandState.TRIED, CommandState.PENDING):
             found = [one for one in same if one.state is state]
@@ -165,7 +165,7 @@ class QueuePart(Part):
         return same[-1] if same else None
 
     def _serve(self, channel: Channel, status: Status, at: datetime, request_id: str = "") -> Served:
-        """Hand out the first command that may be offered; what has expired before it is withdrawn."""
+        """Hand out the first command that may be offered; expired commands before it are withdrawn."""
         while (line := channel.line) and line[0].has_expired(at):
             line[0].withdraw(CommandState.PROTECTION_CANCELED, at)
         if status is Status.IDLE:

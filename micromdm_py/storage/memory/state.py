@@ -1,4 +1,4 @@
-"""What the memory store holds, and what all its parts need: ids, bindings, events."""
+"""What the memory store holds, and what all its parts share: ids, bindings, events."""
 
 import threading
 from dataclasses import dataclass, field, replace
@@ -31,9 +31,10 @@ __all__ = ["Binding", "Channel", "Part", "Push", "Queued", "Receiver", "State"]
 
 @dataclass(slots=True)
 class Queued:
-    """One command; `refusal` is the number of its last NotNow among all of them.
+    """One command.
 
-    `done_at` is when it left the queue for good; `entries` are as in `storage.timeline`.
+    `refusal` is the number of its last NotNow among all refusals, `done_at` when it left the queue for good,
+    `entries` as in `storage.timeline`; the rest is as in `CommandRecord`.
     """
 
     sequence: int
@@ -57,18 +58,18 @@ class Queued:
         append(self.entries, (after_ms, letter, detail, request_id))
 
     def withdraw(self, state: CommandState, at: datetime, request_id: str = "") -> None:
-        """Give it a final state that no device has a part in."""
+        """Give it a final state that is not the device's answer."""
         self.state = state
         self.canceled_at = self.updated_at = self.done_at = at
         self.note(WITHDRAWN, at, state, request_id)
 
     @property
     def group(self) -> str:
-        """The label it shares with others."""
+        """Its group, the request type by default."""
         return self.entry.group or self.entry.request_type
 
     def has_expired(self, at: datetime) -> bool:
-        """Whether it may not be handed out any more."""
+        """Whether it may no longer be handed out."""
         return self.entry.expires_at is not None and self.entry.expires_at <= at
 
     @property
@@ -147,8 +148,8 @@ class Push:
 class Channel:
     """One enrollment with everything that belongs to it.
 
-    `record` is what services see; `fresh` is set from Authenticate to the first TokenUpdate; `idle_mark` is
-    the number of the last refusal that the last Idle knew of.
+    `record` is what services see. `fresh` is true from Authenticate to the first TokenUpdate. `idle_mark` is
+    the number of the last refusal before the last Idle.
     """
 
     record: EnrollmentRecord
@@ -189,7 +190,7 @@ class Receiver:
 
 @dataclass(slots=True)
 class State:
-    """Everything; `lock` is held by each method from its first look to its last change."""
+    """Everything; each method holds `lock` from its first read to its last write."""
 
     lock: threading.RLock = field(default_factory=threading.RLock)
     sequence: int = 0
@@ -215,14 +216,14 @@ class State:
 
 @dataclass(slots=True)
 class Binding:
-    """Ids that a certificate is going to be bound to, and whether one was bound to another before."""
+    """Ids to bind to a certificate, and whether one of them was bound to another before."""
 
     ids: list[tuple[str, EnrollmentKind]] = field(default_factory=list)
     rebound: bool = False
 
 
 class Part:
-    """Base of the store's parts."""
+    """Base class of the store's parts."""
 
     def __init__(self, state: State) -> None:
         """Work on a state that the other parts share."""
@@ -242,7 +243,7 @@ class Part:
         return channel
 
     def _resolve(self, api_id: str) -> tuple[str, Channel | None]:
-        """Enrollment id that an administrator's id means, and its channel when it is known."""
+        """The enrollment id that an API id means, and its channel if there is one."""
         named = self._s.channels.get(check_present("udid", api_id))
         if named is not None and (named.record.kind or named.record.blocked or named.open_commands):
             return api_id, named
@@ -255,9 +256,10 @@ class Part:
         return (users[0].record.enrollment_id, users[0]) if users else (api_id, named)
 
     def _addressed(self, api_id: str) -> str:
-        """The enrollment id of `_resolve`, for what shall reach somebody.
+        """The enrollment id of `_resolve`, for a command.
 
-        Raises: Conflict for the UserID of a channel when something that never spoke to us has that name.
+        Raises: Conflict for the UserID of a channel if commands were queued under that UserID before the
+            channel was known: it is not clear whom a further one is for.
         """
         enrollment_id, channel = self._resolve(api_id)
         if channel is not None and channel.record.kind is None:
@@ -268,7 +270,7 @@ class Part:
         return enrollment_id
 
     def _known(self, api_id: str) -> Channel:
-        """As `_resolve`, but only for an id that exists."""
+        """The channel of `_resolve`, for an id that has to exist. Raises: NotFound, Conflict."""
         channel = self._resolve(api_id)[1]
         if channel is None:
             raise NotFound(f"not found: enrollment {api_id}")
@@ -279,7 +281,7 @@ class Part:
     def _check_binding(
         self, ref: EnrollmentRef, identity: Identity, *, authenticate: bool = False
     ) -> Binding:
-        """Check that a certificate may act for every id a message names; changes nothing.
+        """Check that a certificate may act for every id that a message names; changes nothing.
 
         Raises: IdentityMismatch.
         """

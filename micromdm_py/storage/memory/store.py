@@ -30,9 +30,9 @@ class MemoryStore(
 ):
     """Implements `storage.base.Store` in dicts, for one process; nothing survives it.
 
-    It is written to be read: each rule of the queue is one expression over all commands of an enrollment, so
-    that it can serve as the model for stores that have to be fast. A method looks at everything that may make
-    it raise before it changes anything.
+    It is written to be read, as the model for stores that have to be fast: each rule of the queue is one
+    expression over all commands of an enrollment. A method raises what it has to raise before it changes
+    anything.
     """
 
     def __init__(self) -> None:
