@@ -162,8 +162,8 @@ class Backlog:
             self._refused(line, event, result.error, now)
         return changed
 
-    def vanish(self, delivery: Delivery) -> None:
-        """Leave out an event that the store has no more."""
+    def skip(self, delivery: Delivery) -> None:
+        """Leave out an event that the store no longer has."""
         line = self._lines[delivery.enrollment_id]
         line.busy_since = None
         self.gate.withdraw()

@@ -166,17 +166,14 @@ class Blueprints:
         chosen = [one for one in blueprints_of(self._store.documents) if one.at_enrollment]
         if not chosen:
             return ()
-        entries = [*self._entries(chosen, "creation")]
+        entries = [
+            self._entry(one, "creation", blueprint.name)
+            for blueprint in chosen
+            for one in self._commands(blueprint)
+        ]
         if awaiting:
             entries.append(self._entry({"RequestType": "DeviceConfigured"}, "creation", chosen[-1].name))
         return entries
-
-    def _entries(self, blueprints: Iterable[Blueprint], origin: str) -> Sequence[NewEntry]:
-        return [
-            self._entry(one, origin, blueprint.name)
-            for blueprint in blueprints
-            for one in self._commands(blueprint)
-        ]
 
     def _commands(self, blueprint: Blueprint) -> Sequence[dict[str, Value]]:
         """Accounts first, since the Setup Assistant waits for them; then profiles; then apps."""

@@ -10,7 +10,7 @@ from micromdm_py.logs import request_id
 from micromdm_py.protocol.jsonreply import json_reply
 from micromdm_py.protocol.lifecycle import FINAL_STATES, ORIGINS, CommandState
 from micromdm_py.protocol.times import read_time
-from micromdm_py.service.command_view import Whole, snake_record
+from micromdm_py.service.command_view import FullRecord, snake_record
 from micromdm_py.service.commands import Receipt, check_api_id
 from micromdm_py.storage.base import CommandHistory, CommandQueue, Enrollments
 from micromdm_py.storage.records import CommandFilter, CommandRecord, EnrollmentRecord
@@ -50,15 +50,15 @@ class CommandRecords:
         target = self._target(api_id)
         if wait_s and not _is_done(record):
             record = self._waited(target.enrollment_id, record.command_id, wait_s, stop) or record
-        (whole,) = self.wholes(target, [record])
-        return json_reply({"record": snake_record(whole, secrets=secrets, bodies=True)})
+        (full,) = self.full_records(target, [record])
+        return json_reply({"record": snake_record(full, secrets=secrets, bodies=True)})
 
     def page(self, api_id: str, wanted: CommandFilter, *, secrets: bool) -> bytes:
         """A page of the records of an enrollment. Raises: NotFound, Conflict, MalformedField."""
         target = self._target(check_api_id("udid", api_id))
         page = self._store.commands(target.enrollment_id, wanted)
-        wholes = self.wholes(target, page.records)
-        document: dict[str, object] = {"items": [snake_record(one, secrets=secrets) for one in wholes]}
+        full = self.full_records(target, page.records)
+        document: dict[str, object] = {"items": [snake_record(one, secrets=secrets) for one in full]}
         if page.next:
             document["next"] = page.next
         return json_reply(document)
@@ -83,8 +83,8 @@ class CommandRecords:
         record = self._waited(receipt.enrollment_id, receipt.command_id, wait_s, stop)
         document: dict[str, object] = {"payload": receipt.payload}
         if record is not None:
-            (whole,) = self.wholes(self._target(receipt.enrollment_id), [record])
-            document["record"] = snake_record(whole, secrets=secrets, bodies=True)
+            (full,) = self.full_records(self._target(receipt.enrollment_id), [record])
+            document["record"] = snake_record(full, secrets=secrets, bodies=True)
         return _is_done(record), json_reply(document)
 
     def _waited(
@@ -106,11 +106,13 @@ class CommandRecords:
     def _target(self, api_id: str) -> EnrollmentRecord:
         return self._store.enrollment(api_id)
 
-    def wholes(self, target: EnrollmentRecord, records: Sequence[CommandRecord]) -> list[Whole]:
+    def full_records(self, target: EnrollmentRecord, records: Sequence[CommandRecord]) -> list[FullRecord]:
         """The records of an enrollment with their bodies."""
         bodies = self._store.command_bodies([one.command_id for one in records])
         organization = self._store.organization()
-        return [Whole.of(organization, target, one, *body) for one, body in zip(records, bodies, strict=True)]
+        return [
+            FullRecord.of(organization, target, one, *body) for one, body in zip(records, bodies, strict=True)
+        ]
 
 
 def _is_done(record: CommandRecord | None) -> bool:

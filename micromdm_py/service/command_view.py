@@ -13,13 +13,13 @@ from micromdm_py.protocol.plist import loads
 from micromdm_py.service.inventory import ENVELOPE
 from micromdm_py.storage.records import CommandRecord, EnrollmentRecord
 
-__all__ = ["Whole", "camel_record", "snake_record"]
+__all__ = ["FullRecord", "camel_record", "snake_record"]
 
 _WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class FullRecord:
     """A record with everything that is shown of it.
 
     Attributes:
@@ -46,7 +46,7 @@ class Whole:
         record: CommandRecord,
         payload: bytes,
         report: bytes,
-    ) -> "Whole":
+    ) -> "FullRecord":
         """Read the property lists of a record; attributes as above."""
         found = _read(payload).get("Command")
         command = found if isinstance(found, Mapping) else {"RequestType": record.request_type}
@@ -65,14 +65,14 @@ def _read(body: bytes) -> Mapping[str, object]:
         return {}
 
 
-def camel_record(whole: Whole, *, secrets: bool) -> dict[str, object]:
+def camel_record(full: FullRecord, *, secrets: bool) -> dict[str, object]:
     """The record; what has no value is left out.
 
     Args:
-        whole: what to show.
+        full: what to show.
         secrets: show passwords, keys and tokens; else they are masked.
     """
-    record, target = whole.record, whole.target
+    record, target = full.record, full.target
     user = target.is_user_channel
     times = {
         "sentAt": record.sent_at,
@@ -82,18 +82,18 @@ def camel_record(whole: Whole, *, secrets: bool) -> dict[str, object]:
     }
     shown: dict[str, object] = {
         "id": record.command_id,
-        "organization": whole.organization[0],
-        "admEnterprise": whole.organization[1],
+        "organization": full.organization[0],
+        "admEnterprise": full.organization[1],
         "targetType": "deviceUser" if user else "device",
         "targetId": target.target_id,
         **({"mdmUser": target.target_id} if user else {}),
         "UUID": record.command_uuid,
         "status": record.state.value,
-        "command": as_json(whole.command, secrets=secrets),
+        "command": as_json(full.command, secrets=secrets),
         "from": record.origin,
     }
-    if whole.report:
-        shown["data"] = as_json(whole.data, secrets=secrets)
+    if full.report:
+        shown["data"] = as_json(full.data, secrets=secrets)
     return shown | {
         **{name: rfc3339(at) for name, at in times.items() if at},
         "numTries": record.tries,
@@ -104,21 +104,21 @@ def camel_record(whole: Whole, *, secrets: bool) -> dict[str, object]:
     }
 
 
-def snake_record(whole: Whole, *, secrets: bool, bodies: bool = False) -> dict[str, object]:
+def snake_record(full: FullRecord, *, secrets: bool, bodies: bool = False) -> dict[str, object]:
     """The record with names in snake case, and what the other form has no place for.
 
     Args:
-        whole: what to show.
+        full: what to show.
         secrets: as in `camel_record`.
         bodies: show the timeline too, and the property lists in base64; those that hold secrets only where
             secrets are shown.
     """
-    camel = camel_record(whole, secrets=secrets)
+    camel = camel_record(full, secrets=secrets)
     shown = {_snake(name): value for name, value in camel.items()}
-    shown["udid"] = whole.target.enrollment_id
-    shown["request_type"] = whole.record.request_type
-    record = whole.record
-    outcome = outcome_of(record.request_type, record.state, record.tries, whole.answer)
+    shown["udid"] = full.target.enrollment_id
+    shown["request_type"] = full.record.request_type
+    record = full.record
+    outcome = outcome_of(record.request_type, record.state, record.tries, full.answer)
     shown["outcome"] = outcome.verdict.value
     if outcome.reason:
         shown["outcome_reason"] = outcome.reason
@@ -134,10 +134,10 @@ def snake_record(whole: Whole, *, secrets: bool, bodies: bool = False) -> dict[s
             }
             for step in record.timeline
         ]
-        if secrets or not holds_secrets(whole.payload):
-            shown["payload"] = base64_text(whole.payload)
-        if whole.report and (secrets or not holds_secrets(whole.report)):
-            shown["response"] = base64_text(whole.report)
+        if secrets or not holds_secrets(full.payload):
+            shown["payload"] = base64_text(full.payload)
+        if full.report and (secrets or not holds_secrets(full.report)):
+            shown["response"] = base64_text(full.report)
     return shown
 
 

@@ -6,13 +6,13 @@ place.
 
 import re
 from dataclasses import dataclass
-from threading import Semaphore
 from typing import Protocol
 from urllib.parse import unquote, urljoin, urlsplit
 
-from micromdm_py.errors import Busy, MalformedRequest, NotConfigured, UpstreamFailed
+from micromdm_py.errors import MalformedRequest, NotConfigured, UpstreamFailed
 from micromdm_py.protocol.checkin import DeclarativeManagement
 from micromdm_py.protocol.enrollment import EnrollmentKind, EnrollmentRef
+from micromdm_py.service.slots import Slots
 
 __all__ = ["Declarative", "DeclarativeUpstream", "UpstreamReply", "endpoint_url"]
 
@@ -45,7 +45,7 @@ class Declarative:
     def __init__(self, base_url: str, upstream: DeclarativeUpstream, *, slots: int) -> None:
         """Send to what lies below `base_url` ("" when the feature is off), at most `slots` at once."""
         self._base, self._upstream = base_url, upstream
-        self._slots = Semaphore(slots)
+        self._slots = Slots(slots, "too many declarative requests at once")
 
     def __call__(self, message: DeclarativeManagement) -> bytes:
         """Pass one request on and return the body of the answer.
@@ -55,13 +55,9 @@ class Declarative:
         if not self._base:
             raise NotConfigured("declarative management is not configured (-dm)")
         url = endpoint_url(self._base, message.endpoint)
-        if not self._slots.acquire(blocking=False):
-            raise Busy("too many declarative requests at once")
-        try:
-            method = "PUT" if message.data else "GET"
+        method = "PUT" if message.data else "GET"
+        with self._slots:
             reply = self._upstream.send(method, url, _sent_id(message.enrollment), message.data)
-        finally:
-            self._slots.release()
         if reply.status != 200:
             raise UpstreamFailed(f"declarative service answered {reply.status} to {message.endpoint}")
         return reply.body

@@ -6,15 +6,15 @@ Questions and answers are JSON; 403 refuses, and its `message` is for the user.
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from threading import Semaphore
 from typing import Literal
 from urllib.parse import urlsplit
 
-from micromdm_py.errors import Busy, Forbidden, MalformedField, MalformedRequest, UpstreamFailed
+from micromdm_py.errors import Forbidden, MalformedField, MalformedRequest, UpstreamFailed
 from micromdm_py.protocol.account import AccountEnrollment, SignIn
 from micromdm_py.protocol.jsonbody import read_object
 from micromdm_py.protocol.plain import as_json
 from micromdm_py.service.account_enrollment import Place, check_user
+from micromdm_py.service.slots import Slots
 
 __all__ = ["Hook", "HookReply"]
 
@@ -39,7 +39,8 @@ class Hook:
             ask: sends a question in JSON; raises UpstreamFailed when there is no answer in time.
             slots: how many.
         """
-        self._send, self._slots = ask, Semaphore(slots)
+        self._send = ask
+        self._slots = Slots(slots, "too many questions to the enrollment hook at once")
 
     def place(self, user: str, model_family: str) -> Place:
         """See `AccountRule`."""
@@ -75,12 +76,8 @@ class Hook:
             raise UpstreamFailed(f"enrollment hook: {fault}") from fault
 
     def _ask(self, request: Literal["discovery", "enrollment"], **words: object) -> HookReply:
-        if not self._slots.acquire(blocking=False):
-            raise Busy("too many questions to the enrollment hook at once")
-        try:
+        with self._slots:
             reply = self._send(json.dumps({"request": request, **words}).encode())
-        finally:
-            self._slots.release()
         if reply.status == 403:
             message = _object(reply).get("message") if reply.body else None
             raise Forbidden(

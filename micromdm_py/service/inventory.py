@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from micromdm_py.errors import MalformedField, MalformedRequest, NotFound
+from micromdm_py.errors import MalformedField, MalformedRequest
 from micromdm_py.protocol.ids import check_id
 from micromdm_py.protocol.jsonreply import json_reply, rfc3339
 from micromdm_py.protocol.plain import as_json
@@ -11,6 +11,7 @@ from micromdm_py.protocol.plist import loads
 from micromdm_py.protocol.times import read_time
 from micromdm_py.service.commands import check_api_id
 from micromdm_py.service.dep.roster import Roster
+from micromdm_py.service.push import find_target
 from micromdm_py.storage.base import Enrollments, PushBook
 from micromdm_py.storage.records import SEARCHED, Answer, DeviceSearch, EnrollmentRecord, PushTarget
 
@@ -51,7 +52,7 @@ class Inventory:
         document = _detail(record)
         if known := self._roster.get(record.serial_number):
             document["dep_profile_status"] = known.profile_status
-        push = self._push(record.enrollment_id)
+        push = find_target(self._store, record.enrollment_id)
         if push is not None:
             document["push"] = _push(push)
         answers = self._store.answers(record.enrollment_id)
@@ -63,12 +64,6 @@ class Inventory:
         """The last answers of one enrollment, as JSON. Raises: NotFound, Conflict."""
         found = self._store.answers(check_api_id("udid", api_id))
         return json_reply({"inventory": {answer.request_type: _answer(answer) for answer in found}})
-
-    def _push(self, enrollment_id: str) -> PushTarget | None:
-        try:
-            return self._store.push_target(enrollment_id)
-        except NotFound:
-            return None
 
 
 def parse_search(query: Callable[[str], str | None], limit: int) -> DeviceSearch:

@@ -2,15 +2,15 @@
 
 import json
 import re
-import threading
 from collections.abc import Mapping
 from typing import Protocol
 
 from cryptography import x509
 
-from micromdm_py.errors import Busy, MalformedField, MalformedRequest, NotConfigured, NotFound
+from micromdm_py.errors import MalformedField, MalformedRequest, NotConfigured, NotFound
 from micromdm_py.protocol.jsonreply import json_time
 from micromdm_py.service.push_certificate import PushCertificates
+from micromdm_py.service.slots import Slots
 from micromdm_py.storage.base import PushBook
 from micromdm_py.storage.records import PushCertificate
 
@@ -67,7 +67,7 @@ class EscrowUnlock:
     def __init__(self, book: PushBook, send: SendUnlock, *, slots: int) -> None:
         """Identify with the certificates of `book`; `send` posts, at most `slots` times at once."""
         self._book, self._send = book, send
-        self._slots = threading.BoundedSemaphore(slots)
+        self._slots = Slots(slots, "too many unlocks at the moment")
 
     def __call__(self, form: Mapping[str, str]) -> tuple[int, str, bytes]:
         """Pass a request on: `topic` chooses the certificate, the other fields are Apple's.
@@ -84,12 +84,8 @@ class EscrowUnlock:
         except NotConfigured:
             raise NotFound(f"not found: push certificate of topic {form['topic']}") from None
         query = {name: form[name] for name in _QUERY if form.get(name)}
-        if not self._slots.acquire(blocking=False):
-            raise Busy("too many unlocks at the moment")
-        try:
+        with self._slots:
             return self._send(certificate, query, {name: form[name] for name in _FORM})
-        finally:
-            self._slots.release()
 
 
 def _shown(certificate: PushCertificate) -> bytes:

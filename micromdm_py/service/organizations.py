@@ -200,7 +200,7 @@ class OrganizationCommands:
     def _shown(
         self, target: EnrollmentRecord, records: Sequence[CommandRecord], *, secrets: bool
     ) -> list[dict[str, object]]:
-        return [camel_record(one, secrets=secrets) for one in self._records.wholes(target, records)]
+        return [camel_record(one, secrets=secrets) for one in self._records.full_records(target, records)]
 
 
 def _reply(data: object) -> bytes:

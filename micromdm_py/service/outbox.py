@@ -172,7 +172,7 @@ class Delivering:
         while not self._stopping and (delivery := backlog.take(self._clock())):
             event = delivery.event or await self._load(delivery)
             if event is None:
-                backlog.vanish(delivery)
+                backlog.skip(delivery)
                 continue
             result = await self._send(event)
             if backlog.finish(delivery, event, result, self._clock()):

@@ -1,13 +1,11 @@
 """Wake devices: what every push needs, and pushes on request; those that are due are in `service.pushing`."""
 
 import logging
-import threading
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from micromdm_py.errors import (
-    Busy,
     Conflict,
     NotConfigured,
     NotFound,
@@ -17,10 +15,19 @@ from micromdm_py.errors import (
 )
 from micromdm_py.protocol.apns import Fate, InvalidPushToken, PushReply, PushRequest, push_request
 from micromdm_py.service.backoff import Backoff
+from micromdm_py.service.slots import Slots
 from micromdm_py.storage.base import PushBook
 from micromdm_py.storage.records import DuePush, PushCertificate, PushOutcome, PushTarget
 
-__all__ = ["MAX_SILENT", "AsyncPushSender", "PushNow", "PushSender", "find_certificate", "outcome_of"]
+__all__ = [
+    "MAX_SILENT",
+    "AsyncPushSender",
+    "PushNow",
+    "PushSender",
+    "find_certificate",
+    "find_target",
+    "outcome_of",
+]
 
 RETRY = Backoff(1.25, 2.0, 900.0)
 SILENT = Backoff(900.0, 3.0, 86_400.0)
@@ -45,6 +52,14 @@ class AsyncPushSender(Protocol):
     def __call__(self, certificate: PushCertificate, request: PushRequest) -> Awaitable[PushReply]:
         """Send with this certificate."""
         ...
+
+
+def find_target(book: PushBook, enrollment_id: str) -> PushTarget | None:
+    """The push data of an enrollment, None when it has none."""
+    try:
+        return book.push_target(enrollment_id)
+    except NotFound:
+        return None
 
 
 def find_certificate(book: PushBook, topic: str) -> PushCertificate:
@@ -91,7 +106,7 @@ class PushNow:
     ) -> None:
         """Allow `slots` calls at once; `clock` gives aware UTC, `draw` a random number of [0, 1)."""
         self._book, self._send, self._clock, self._draw = book, send, clock, draw
-        self._slots = threading.BoundedSemaphore(slots)
+        self._slots = Slots(slots, "too many pushes on request at the moment")
 
     def __call__(self, api_id: str, expiration: int | None = None) -> str:
         """Push to an enrollment and return APNs' id of the push.
@@ -118,12 +133,8 @@ class PushNow:
             request = push_request(target.token_hex, target.push_magic, certificate.topic, expiration)
         except InvalidPushToken as error:
             raise Conflict(str(error)) from None
-        if not self._slots.acquire(blocking=False):
-            raise Busy("too many pushes on request at the moment")
-        try:
+        with self._slots:
             reply = self._send(certificate, request)
-        finally:
-            self._slots.release()
         self._record(due, reply)
         if reply.fate is not Fate.ACCEPTED:
             raise UpstreamFailed(f"push refused: {reply.reason}")

@@ -50,8 +50,7 @@ class Sessions:
 
         def change(shelf: Documents) -> None:
             for name in ended:
-                if shelf.get(_KIND, name) is not None:
-                    shelf.remove(_KIND, name)
+                shelf.discard(_KIND, name)
             shelf.put(_KIND, _digest(cookie), json.dumps(document).encode())
 
         self._shelf.change_documents(change)
@@ -74,13 +73,7 @@ class Sessions:
 
     def close(self, cookie: str) -> None:
         """End a session, if there is one."""
-        name = _digest(cookie)
-
-        def change(shelf: Documents) -> None:
-            if shelf.get(_KIND, name) is not None:
-                shelf.remove(_KIND, name)
-
-        self._shelf.change_documents(change)
+        self._shelf.change_documents(lambda shelf: shelf.discard(_KIND, _digest(cookie)))
 
     def _key_digest(self) -> str:
         return _digest(f"api-key {self._key}")

@@ -174,8 +174,7 @@ class Users:
 def _forget_users_of(shelf: Documents, device_id: str) -> None:
     for channel, uuid in shelf.scan(USER_CHANNEL, f"{device_id}:"):
         shelf.remove(USER_CHANNEL, channel)
-        if shelf.get(USER, uuid.decode()) is not None:
-            shelf.remove(USER, uuid.decode())
+        shelf.discard(USER, uuid.decode())
 
 
 def channel_name(user: User) -> str:

@@ -12,8 +12,10 @@ from cryptography import x509
 from micromdm_py.errors import Conflict, MalformedRequest, NotConfigured, NotFound
 from micromdm_py.protocol.plain import as_json
 from micromdm_py.protocol.plist import loads
-from micromdm_py.service.command_view import Whole, camel_record
+from micromdm_py.service.command_view import FullRecord, camel_record
 from micromdm_py.service.commands import check_api_id
+from micromdm_py.service.inventory import ENVELOPE
+from micromdm_py.service.push import find_target
 from micromdm_py.service.why import Finding, Why
 from micromdm_py.storage.base import CommandHistory, CommandQueue, Enrollments, Outbox, PushBook, Quarantine
 from micromdm_py.storage.records import (
@@ -195,10 +197,7 @@ class Views:
     def device(self, api_id: str, cursor: str = "") -> DeviceView:
         """One enrollment with a page of its commands. Raises: NotFound, Conflict, MalformedField."""
         record = self._store.enrollment(check_api_id("id", api_id))
-        try:
-            push: PushTarget | None = self._store.push_target(record.enrollment_id)
-        except NotFound:
-            push = None
+        push = find_target(self._store, record.enrollment_id)
         answers = self._store.answers(record.enrollment_id)
         page = self._store.commands(record.enrollment_id, CommandFilter(cursor=cursor, limit=COMMANDS))
         return DeviceView(
@@ -215,8 +214,8 @@ class Views:
         target = self._store.enrollment(check_api_id("id", api_id))
         record = self._store.command(target.enrollment_id, command)
         ((payload, report),) = self._store.command_bodies([record.command_id])
-        whole = Whole.of(self._store.organization(), target, record, payload, report)
-        shown = camel_record(whole, secrets=False)
+        full = FullRecord.of(self._store.organization(), target, record, payload, report)
+        shown = camel_record(full, secrets=False)
         return CommandView(target, record, _text(shown["command"]), _text(shown.get("data")))
 
 
@@ -236,6 +235,5 @@ def _told(report: bytes) -> str:
         answer = loads(report)
     except MalformedRequest:
         return ""
-    outer = {"UDID", "EnrollmentID", "UserID", "EnrollmentUserID", "Status", "CommandUUID"}
-    inside = {key: value for key, value in answer.items() if key not in outer}
+    inside = {key: value for key, value in answer.items() if key not in ENVELOPE}
     return json.dumps(as_json(inside, secrets=False), indent=2, ensure_ascii=False)

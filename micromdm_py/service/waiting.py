@@ -5,12 +5,11 @@ at growing intervals. A look costs some ten microseconds; five hundred waiting r
 of one core.
 """
 
-import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from micromdm_py.errors import Busy
+from micromdm_py.service.slots import Slots
 
 __all__ = ["MAX_WAIT_S", "LongPolls"]
 
@@ -32,7 +31,7 @@ class LongPolls:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Let `slots` requests wait; `pause` sleeps so many seconds, `clock` tells seconds."""
-        self._slots = threading.BoundedSemaphore(slots)
+        self._slots = Slots(slots, "too many requests are waiting")
         self._pause, self._clock = pause, clock
 
     def __call__(self, look: Callable[[], T], done: Callable[[T], bool], wait_s: float) -> T:
@@ -40,13 +39,9 @@ class LongPolls:
 
         Raises: Busy when as many requests as may are waiting already.
         """
-        if not self._slots.acquire(blocking=False):
-            raise Busy("too many requests are waiting")
-        try:
+        with self._slots:
             end, pause_s = self._clock() + wait_s, FIRST_PAUSE_S
             while not done(seen := look()) and (left := end - self._clock()) > 0:
                 self._pause(min(pause_s, left))
                 pause_s = min(pause_s * 1.5, LONGEST_PAUSE_S)
             return seen
-        finally:
-            self._slots.release()

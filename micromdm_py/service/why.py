@@ -7,10 +7,11 @@ from typing import Protocol
 
 from cryptography import x509
 
-from micromdm_py.errors import NotConfigured, NotFound
+from micromdm_py.errors import NotConfigured
 from micromdm_py.protocol.jsonreply import json_reply, rfc3339
 from micromdm_py.protocol.lifecycle import OPEN_STATES, CommandState
 from micromdm_py.service.commands import check_api_id
+from micromdm_py.service.push import find_target
 from micromdm_py.storage.base import CommandHistory, Enrollments, PushBook
 from micromdm_py.storage.records import CommandFilter, CommandRecord, EnrollmentRecord, PushTarget
 
@@ -80,15 +81,9 @@ class Why:
         record = self._store.enrollment(check_api_id("udid", api_id))
         open_ones = CommandFilter(states=OPEN_STATES, limit=MOST_WAITING)
         waiting = self._store.commands(record.enrollment_id, open_ones).records[::-1]
-        push = self._push(record.enrollment_id)
+        push = find_target(self._store, record.enrollment_id)
         expires_at = self._expiry(push.topic) if push else None
         return Situation(record, push, expires_at, waiting, self._now())
-
-    def _push(self, enrollment_id: str) -> PushTarget | None:
-        try:
-            return self._store.push_target(enrollment_id)
-        except NotFound:
-            return None
 
     def _expiry(self, topic: str) -> datetime | None:
         try:
@@ -120,10 +115,10 @@ def _enrollment(s: Situation) -> list[Finding]:
             )
         ]
     if not record.kind.is_user_channel and not record.enrolled:
-        finished = record.authenticated_at is not None and record.token_update_at is None
+        begun = record.authenticated_at is not None and record.token_update_at is None
         text = (
             "The device has begun to enrol (Authenticate) but sent no TokenUpdate."
-            if finished
+            if begun
             else "The device is not enrolled: it has checked out, or is enrolling anew."
         )
         return [Finding(text, "Enrol it again; commands wait until the next Authenticate withdraws them.")]

@@ -65,3 +65,8 @@ class Overlay:
         if self.get(kind, name) is None:
             raise missing(kind, name)
         self.changes[kind, name] = None
+
+    def discard(self, kind: str, name: str) -> None:
+        """See `storage.base.Documents`."""
+        if self.get(kind, name) is not None:
+            self.changes[kind, name] = None

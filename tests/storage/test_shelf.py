@@ -80,6 +80,18 @@ def test_change_sees_itself_and_returns_its_result(store: Store) -> None:
     assert store.documents("k") == [("new", b"2")]
 
 
+def test_discarding_takes_a_document_away_if_there_is_one(store: Store) -> None:
+    put(store, "k", a=b"1", b=b"2")
+
+    def change(shelf: Documents) -> None:
+        shelf.put("k", "new", b"3")
+        for name in ("a", "new", "never there", "x" * 1000):
+            shelf.discard("k", name)
+
+    store.change_documents(change)
+    assert store.documents("k") == [("b", b"2")]
+
+
 def test_change_scans_a_kind_with_what_it_changed(store: Store) -> None:
     put(store, "k", b=b"1", c=b"2", d=b"3")
     put(store, "ka", x=b"1")

@@ -5,12 +5,11 @@ They are made inside the request: at most a few at once, each with a time limit 
 
 import json
 import logging
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from urllib.parse import quote
 
-from micromdm_py.errors import Busy, MalformedField, UpstreamBusy, UpstreamFailed
+from micromdm_py.errors import MalformedField, UpstreamBusy, UpstreamFailed
 from micromdm_py.protocol.dep import shapes
 from micromdm_py.protocol.dep.faults import DepFault, Meaning
 from micromdm_py.protocol.ids import check_id
@@ -20,6 +19,7 @@ from micromdm_py.service.dep.accounts import Accounts, DepCaller
 from micromdm_py.service.dep.roster import Roster
 from micromdm_py.service.dep.tokens import check_name
 from micromdm_py.service.request import Tell, tell_nobody
+from micromdm_py.service.slots import Slots
 
 __all__ = ["DepProxy"]
 
@@ -41,7 +41,7 @@ class DepProxy:
     ) -> None:
         """Allow `slots` calls at once; assignments are also written down in `roster`."""
         self._accounts, self._roster, self._call, self._now = accounts, roster, call, now
-        self._slots = threading.BoundedSemaphore(slots)
+        self._slots = Slots(slots, "too many calls to Apple's device assignment service at the moment")
 
     def define_profile(self, body: bytes, name: str | None, *, tell: Tell = tell_nobody) -> bytes:
         """Keep a profile at Apple's, and assign it to the devices that it names."""
@@ -93,18 +93,15 @@ class DepProxy:
     ) -> dict[str, Json]:
         account = self._accounts.get(check_name(name))
         body = b"" if document is None else json.dumps(document).encode("utf-8", "replace")
-        if not self._slots.acquire(blocking=False):
-            raise Busy("too many calls to Apple's device assignment service at the moment")
         try:
-            return shapes.read_answer(self._call(account.url, account.token, method, path, body).body)
+            with self._slots:
+                return shapes.read_answer(self._call(account.url, account.token, method, path, body).body)
         except DepFault as fault:
             logger.warning("%s with the DEP token %s: %s", action, account.name, fault)
             text = f"{action}: {fault}"
             if fault.status and fault.meaning in _TEMPORARY:
                 raise UpstreamBusy(text, fault.retry_after_s) from fault
             raise UpstreamFailed(text) from fault
-        finally:
-            self._slots.release()
 
 
 def _listed(what: str, serials: Sequence[str]) -> str:

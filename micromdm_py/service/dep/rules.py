@@ -85,12 +85,8 @@ class DepRules:
         found, called = read_object(body, trailing="ignore"), check_name(name)
         tell(called)
 
-        def change(shelf: Documents) -> None:
-            if shelf.get(kept.AUTOASSIGNER, called) is not None:
-                shelf.remove(kept.AUTOASSIGNER, called)
-
         if field(found, "filter", str) == EVERYTHING:
-            self._shelf.change_documents(change)
+            self._shelf.change_documents(lambda shelf: shelf.discard(kept.AUTOASSIGNER, called))
         return json_reply({})
 
     def sync_now(self, name: str | None) -> None:

@@ -14,7 +14,7 @@ from micromdm_py.service.blocking import Blocking
 from micromdm_py.service.dep.accounts import Account, Accounts, AsyncDepCaller
 from micromdm_py.service.dep.roster import Roster
 from micromdm_py.service.dep.sync import PAGE, DepRound, load_state, save_state
-from micromdm_py.storage.base import Documents, Shelf
+from micromdm_py.storage.base import Shelf
 
 __all__ = ["DepSyncing"]
 
@@ -115,7 +115,7 @@ class DepSyncing:
         name = account.name
         self._begun.add(name)
         # Before the round, so that what is asked for meanwhile is done afterwards.
-        await self._blocking(lambda: self._shelf.change_documents(lambda shelf: _drop(shelf, WANTED, name)))
+        await self._blocking(lambda: self._shelf.change_documents(lambda shelf: shelf.discard(WANTED, name)))
         work = DepRound(
             self._shelf,
             account,
@@ -137,7 +137,7 @@ class DepSyncing:
         """Write down how a round went and when the next one is due."""
         if name not in {account.name for account in self._accounts.all()}:
             # Removed meanwhile; what the round has written since goes too.
-            self._shelf.change_documents(lambda shelf: _drop(shelf, SYNC, name))
+            self._shelf.change_documents(lambda shelf: shelf.discard(SYNC, name))
             Roster(self._shelf).forget(name)
             return
         at, state = self._now(), load_state(self._shelf, name)
@@ -171,8 +171,3 @@ def _closed_until(fault: DepFault, at: datetime) -> datetime | None:
     if fault.meaning is Meaning.TOO_MANY:
         wait = max(wait, LEAST_CLOSED)
     return at + wait if wait else None
-
-
-def _drop(shelf: Documents, kind: str, name: str) -> None:
-    if shelf.get(kind, name) is not None:
-        shelf.remove(kind, name)

@@ -72,8 +72,8 @@ class DepRound:
         state = await self._blocking(lambda: load_state(self._shelf, self._account.name))
         if not state.fetch_id:
             state = self._from_the_start(state)
-        while not (state := await self._step(state)).phase == "done":
-            pass
+        while state.phase != "done":
+            state = await self._step(state)
         await self._assign()
 
     async def _step(self, state: SyncState) -> SyncState:

@@ -95,12 +95,7 @@ class DepTokens:
             tell: learns the name.
         Raises: MalformedField; Conflict.
         """
-        text = field(read_object(body, trailing="ignore"), "p7m_content", str) or ""
-        try:
-            content = base64.b64decode(text, validate=True)
-        except (binascii.Error, ValueError):
-            raise MalformedField("p7m_content", "is not base64") from None
-        token = open_token_file(content, self._pairs())
+        token = open_token_file(_token_file(body), self._pairs())
         called = self._name_for(token, name)
         tell(called)
         stored = StoredToken(token, self._now())
@@ -114,8 +109,8 @@ class DepTokens:
                         f"name: {called} is the token of another server; use another name or ?force=true"
                     )
                 shelf.put(kept.OLD_TOKEN, old.token.consumer_key, row)
-                _drop(shelf, kept.SYNC, called)
-            _drop(shelf, kept.OLD_TOKEN, token.consumer_key)
+                shelf.discard(kept.SYNC, called)
+            shelf.discard(kept.OLD_TOKEN, token.consumer_key)
             shelf.put(kept.TOKEN, called, stored.body())
             shelf.put(kept.WANTED, called, b"")
 
@@ -137,7 +132,7 @@ class DepTokens:
             if shelf.get(kept.TOKEN, called) is None:
                 raise NotFound(f"not found: DEP token {called}")
             for kind in (kept.TOKEN, kept.SYNC, kept.WANTED, kept.AUTOASSIGNER):
-                _drop(shelf, kind, called)
+                shelf.discard(kind, called)
 
         self._shelf.change_documents(change)
         Roster(self._shelf).forget(called)
@@ -182,10 +177,13 @@ class DepTokens:
         return certificate
 
 
+def _token_file(body: bytes) -> bytes:
+    text = field(read_object(body, trailing="ignore"), "p7m_content", str) or ""
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise MalformedField("p7m_content", "is not base64") from None
+
+
 def _added(token: StoredToken) -> float:
     return token.added_at.timestamp() if token.added_at else 0.0
-
-
-def _drop(shelf: Documents, kind: str, name: str) -> None:
-    if shelf.get(kind, name) is not None:
-        shelf.remove(kind, name)

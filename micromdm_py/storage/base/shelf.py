@@ -27,6 +27,10 @@ class Documents(Protocol):
         """Delete a document. Raises: NotFound."""
         ...
 
+    def discard(self, kind: str, name: str) -> None:
+        """Delete a document if there is one."""
+        ...
+
 
 class Shelf(Protocol):
     """Named documents: profiles, blueprints, users, tokens, devices known from Apple.
