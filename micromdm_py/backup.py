@@ -1,4 +1,4 @@
-"""Copies of the store as one file: making them beside a running server, and putting one in its place."""
+"""Backups of the store in one file: made while the server runs, restored while it does not."""
 
 import contextlib
 import os
@@ -18,16 +18,16 @@ DATA = "data.mdb"
 
 
 def write_backup(config_path: Path, target: Path) -> int:
-    """Write a consistent copy of a store, whose server may run, into a file that only its owner can read.
+    """Write a consistent copy of a store to a file that only its owner can read; the server may be running.
 
     Args:
         config_path: folder of the server's state.
-        target: the file; one that is there is replaced when the new one is whole.
+        target: the file; an existing one is replaced once the new one is complete.
     Returns: its size in bytes.
-    Raises: StartupError; then the target is as it was.
+    Raises: StartupError; the target is then as it was.
     """
     with existing_store(config_path) as store, _faults(f"writing {target}"):
-        handle, name = mkstemp(prefix=f".{target.name}.", dir=target.parent)  # for its owner alone
+        handle, name = mkstemp(prefix=f".{target.name}.", dir=target.parent)  # mode 0600
         building = Path(name)
         try:
             with os.fdopen(handle, "wb", buffering=0) as file:
@@ -42,27 +42,27 @@ def write_backup(config_path: Path, target: Path) -> int:
 
 
 def restore(config_path: Path, source: Path, now: datetime) -> Path | None:
-    """Put a backup in the place of the store.
+    """Replace the store with a backup.
 
-    It is copied beside the store and read from beginning to end first. Until then the old store keeps its
-    place, and afterwards it stays under another name.
+    The backup is first copied next to the store and read from beginning to end. Only then does it take the
+    store's place; the old store is kept under another name.
 
     Args:
-        config_path: folder of the server's state, which no server uses.
-        source: what `write_backup` wrote or `/boltbackup` gave, or a folder with such a file.
-        now: goes into the name of the old store.
+        config_path: folder of the server's state; no server may be using it.
+        source: a file from `write_backup` or `/boltbackup`, or a folder that holds one as `data.mdb`.
+        now: time to put into the old store's new name.
     Returns: where the old store is now, None when there was none.
-    Raises: StartupError (StoreInUse while a server runs); then the old store is in its place.
+    Raises: StartupError (StoreInUse while a server runs); the old store is then still in its place.
     """
     source = source / DATA if source.is_dir() else source
     if not source.is_file():
-        raise StartupError(f"{source} is not there")
+        raise StartupError(f"{source} does not exist")
     make_folder(config_path)
     lock = lock_store(config_path)
     final, building = config_path / STORE, config_path / f"{STORE}.restore"
     try:
         with _faults(f"restoring {source}"):
-            shutil.rmtree(building, ignore_errors=True)  # left by one that was interrupted
+            shutil.rmtree(building, ignore_errors=True)  # left over from an interrupted restore
             _copy_in(source, building)
             _check(building, source)
             _give_to_owner_of(final if final.exists() else config_path, building)
@@ -83,7 +83,7 @@ def _copy_in(source: Path, building: Path) -> None:
 
 
 def _check(building: Path, source: Path) -> None:
-    """Read everything; what cannot be read must not take the place of what can."""
+    """Read everything: an unreadable backup must not replace a readable store."""
     try:
         with open_existing(building) as store:
             if store.authority() is None:
@@ -92,11 +92,11 @@ def _check(building: Path, source: Path) -> None:
                 pass
     except (MdmError, ValueError, LookupError) as fault:
         reason = str(fault).removeprefix(f"opening store {building}: ")
-        raise StartupError(f"{source} is no sound backup of this program: {reason}") from fault
+        raise StartupError(f"{source} is not a usable backup: {reason}") from fault
 
 
 def _give_to_owner_of(model: Path, building: Path) -> None:
-    """Let the server open its store when somebody else, root that is, restores it."""
+    """Let the server open its store when root restores it."""
     about = model.stat()
     if os.geteuid() == 0:
         for path in (building, *building.iterdir()):
@@ -119,7 +119,7 @@ def _swap(final: Path, building: Path, aside: Path) -> Path | None:
 
 @contextlib.contextmanager
 def _faults(doing: str) -> Iterator[None]:
-    """Turn what the disk refuses into one line."""
+    """Turn an error of the file system into a StartupError."""
     try:
         yield
     except OSError as fault:

@@ -1,8 +1,8 @@
-"""``Config``: every setting of the server, one line each, and the rules they must keep.
+"""``Config``: every setting of the server, one line each.
 
-A setting's flag is its field name with dashes (``http_addr`` is ``-http-addr``), its environment variable
-``MICROMDM_`` and the name in capitals where the line does not say otherwise. The command line, ``-h`` and
-the manual are made from these lines.
+A setting's flag is its field name with dashes (``http_addr`` is ``-http-addr``). Its environment variable is
+``MICROMDM_`` and the name in capitals, unless its line says otherwise. The command line and ``-h`` are made
+from these lines; `config_rules` checks the values.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ _CENTURY_DAYS = 36_500
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What is known of one setting besides its value.
+    """The description of one setting; its value is in ``Config``.
 
     Attributes:
         name: field of ``Config``.
@@ -32,9 +32,9 @@ class Setting:
         default: value when nothing is given; its type is the type of the setting.
         help: one line for ``-h``.
         unit: what a number counts.
-        secret: the value is shown to nobody.
+        secret: whether the value must never be shown.
         low, high: smallest and largest number accepted.
-        separator: what divides several values in the environment variable.
+        separator: what separates several values in the environment variable.
     """
 
     name: str
@@ -63,7 +63,7 @@ def setting(
     between: tuple[int, int] = (0, _MANY),
     separator: str = " ",
 ) -> T:
-    """State one setting; see ``Setting`` for the parts. ``env=""``: no environment variable."""
+    """Declare one setting; ``Setting`` explains the parts. ``env=""`` means no environment variable."""
     about = (env, default, help, unit, secret, *between, separator)
     return dataclasses.field(default=default, repr=not secret, metadata={"about": about})
 
@@ -79,25 +79,25 @@ class Config:
     tls: bool = setting(True, "serve https")
     tls_cert: str = setting("", "file with the PEM certificate chain for TLS")
     tls_key: str = setting("", "file with the PEM private key for TLS")
-    disable_redirect: bool = setting(False, "no redirect from port 80 when listening on port 443")
+    disable_redirect: bool = setting(False, "do not redirect port 80 to https when listening on port 443")
     http_proxy_headers: bool = setting(False, "take client address, scheme and host from proxy headers")
     trusted_proxies: str = setting("127.0.0.0/8,::1/128", "networks whose proxy headers count, by commas")
     client_cert_header: str = setting("", "header in which a trusted proxy passes on the client certificate")
     tls_client_auth: bool = setting(False, "ask devices for their certificate, in place of Mdm-Signature")
     max_body_bytes: int = setting(64 << 20, "largest request body", unit="bytes", between=(1, 1 << 40))
     workers: int = setting(0, "web processes; 0 for one per core", between=(0, 1024))
-    threads: int = setting(512, "most threads of a web process", between=(1, 4096))
+    threads: int = setting(512, "most threads per web process", between=(1, 4096))
     store_size_gib: int = setting(64, "largest size of the store", unit="GiB", between=(1, 1 << 20))
     homepage: bool = setting(True, "answer / with a page", env="MICROMDM_HTTP_HOMEPAGE")
     filerepo: str = setting("", "folder of packages and manifests", env="MICROMDM_FILE_REPO")
     ignore_micromdm_db: bool = setting(False, "start with an empty store beside a micromdm.db not imported")
 
     # Administration
-    api_key: str = setting("", "password of the admin API; without one it is off", secret=True)
+    api_key: str = setting("", "password of the admin API, which is off without one", secret=True)
     api_key_file: str = setting("", "file that holds the API key")
     admin: bool = setting(True, "answer /admin with pages for administrators")
     audit_retention_days: int = setting(
-        365, "how long the audit log is kept; 0 is for ever", unit="days", between=(0, _CENTURY_DAYS)
+        365, "how long the audit log is kept; 0 is forever", unit="days", between=(0, _CENTURY_DAYS)
     )
     organization: str = setting("default", "name of the organization in API paths")
 
@@ -110,20 +110,18 @@ class Config:
     )
     dm: str = setting("", "URL of the declarative management service", env="DM", secret=True)
     device_signature_skew: int = setting(0, "clock difference allowed in signatures", unit="seconds")
-    udid_cert_auth_warn_only: bool = setting(False, "only log when a device shows another certificate")
+    udid_cert_auth_warn_only: bool = setting(False, "only log it when a device presents another certificate")
     allow_rebind: bool = setting(True, "let Authenticate bind a device to a new certificate")
     one_identity_per_enrollment: bool = setting(False, "refuse a certificate that is bound to another device")
-    validate_scep_issuer: bool = setting(False, "accept every certificate of our own authority")
+    validate_scep_issuer: bool = setting(False, "accept every certificate issued by our own authority")
     validate_scep_expiration: bool = setting(False, "refuse expired device certificates")
-
     device_ca_file: str = setting(
         "", "file with the PEM authorities of device certificates; Apple's when empty"
     )
-
     account_enroll_hook_url: str = setting(
         "", "URL of the service that decides on account-driven enrollment", secret=True
     )
-    account_enroll_allow_all: bool = setting(False, "let every user enrol the own device")
+    account_enroll_allow_all: bool = setting(False, "let every user enroll their own device")
 
     # SCEP
     scep_client_validity: int = setting(
@@ -138,9 +136,9 @@ class Config:
         (), "URL that receives events; repeatable", env="MICROMDM_WEBHOOK_URL", secret=True
     )
     webhook_header: tuple[str, ...] = setting(
-        (), 'header "Name: value" of every event sent; repeatable', secret=True, separator="\n"
+        (), 'header "Name: value" to send with every event; repeatable', secret=True, separator="\n"
     )
-    webhook_hmac_key: str = setting("", "key that signs events, X-Hmac-Signature", secret=True)
+    webhook_hmac_key: str = setting("", "key that signs events in X-Hmac-Signature", secret=True)
     webhook_hmac_key_file: str = setting("", "file that holds the key that signs events")
     webhook_retention_days: int = setting(
         7, "how long events wait for a receiver that is down", unit="days", between=(1, _CENTURY_DAYS)
@@ -178,7 +176,7 @@ class Config:
             raise StartupError(f"-trusted-proxies: {error}") from None
 
     def secrets(self) -> tuple[str, ...]:
-        """The values that no output may show; the public default challenge is none."""
+        """The values that no output may show; the default challenge is public, so not among them."""
         values = [self.api_key, self.webhook_hmac_key]
         values += [line.partition(":")[2].strip() for line in self.webhook_header]
         if self.scep_challenge != Config.__dataclass_fields__["scep_challenge"].default:
@@ -187,7 +185,7 @@ class Config:
 
 
 def settings() -> tuple[Setting, ...]:
-    """All settings, by name."""
+    """All settings in alphabetical order."""
     found = []
     for field in sorted(dataclasses.fields(Config), key=lambda field: field.name):
         env, *about = field.metadata["about"]

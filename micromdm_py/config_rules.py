@@ -1,4 +1,4 @@
-"""The rules that settings must keep before the server starts; each broken one is one line."""
+"""The rules that the settings must obey before the server starts; a broken rule is reported in one line."""
 
 import re
 import stat
@@ -16,9 +16,9 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
 
 
 def validate(config: Config) -> None:
-    """Check everything that can be known before the store is opened.
+    """Check everything that can be checked before the store is opened.
 
-    Raises: StartupError with the line to show; the texts that MicroMDM has are MicroMDM's.
+    Raises: StartupError for the first broken rule, worded as MicroMDM words it where it has the same rule.
     """
     _server_url(config)
     _tls(config)
@@ -94,7 +94,7 @@ def _urls(config: Config) -> None:
         raise StartupError("-apns-url must not be empty")
     if not config.dep_url:
         raise StartupError("-dep-url must not be empty")
-    _ = config.webhook_targets, config.webhook_headers, config.trusted_networks  # each raises for itself
+    _ = config.webhook_targets, config.webhook_headers, config.trusted_networks  # reading them checks them
 
 
 def _words(config: Config) -> None:
@@ -103,9 +103,9 @@ def _words(config: Config) -> None:
     if not _ORGANIZATION.fullmatch(config.organization):
         raise StartupError("-organization must be three or more letters, digits or dashes")
     if config.client_cert_header and not _HEADER_NAME.fullmatch(config.client_cert_header):
-        raise StartupError("-client-cert-header must be the name of a header")
+        raise StartupError("-client-cert-header must be a header name")
     if config.account_enroll_hook_url and config.account_enroll_allow_all:
-        raise StartupError("-account-enroll-allow-all and -account-enroll-hook-url exclude each other")
+        raise StartupError("-account-enroll-allow-all and -account-enroll-hook-url cannot be used together")
     if not config.http_addr:
         raise StartupError("-http-addr must not be empty")
 

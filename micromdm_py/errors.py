@@ -10,7 +10,7 @@
     ├── Forbidden                 known caller, but not allowed (403; never on device routes)
     ├── SignatureInvalid          Mdm-Signature missing, broken or made by an unaccepted certificate
     ├── IdentityMismatch          the certificate is bound to another enrollment
-    ├── Unenroll                  the device is blocked: 401 on connect, so that it drops its enrollment
+    ├── Unenroll                  the device is blocked: 401 on connect makes it drop its enrollment
     ├── UserChannelDeclined       UserAuthenticate refused: 410
     ├── NotFound                  the named thing does not exist (404)
     ├── Conflict                  the request contradicts what is stored (409)
@@ -22,8 +22,8 @@
     ├── UpstreamFailed            APNs or another service refused or did not answer (502)
     │   └── UpstreamBusy          the service asks to be left alone for a while (503, Retry-After)
     ├── StorageUnavailable        disk or map full, store not writable (503)
-    ├── BadDatabase               the database of another server cannot be read, or not be taken over
-    └── StartupError              the program cannot start; one line, exit code of its own
+    ├── BadDatabase               the database of another server cannot be read or imported
+    └── StartupError              the program cannot start; one line and an exit code
         └── StoreInUse            another server runs on the same store
 """
 
@@ -60,12 +60,12 @@ _NOISE = re.compile(r"^\[(?:Errno -?\d+|SSL: \w+|SSL)\] | \(_ssl\.c:\d+\)$")
 
 
 def in_words(fault: Exception) -> str:
-    """What a library has to say of a failed call, without its error numbers and places in source."""
+    """A library's message about a failed call, without error numbers and source positions."""
     return _NOISE.sub("", str(fault)) or type(fault).__name__
 
 
 class MdmError(Exception):
-    """Base of every error raised on purpose; its text may be shown to a caller."""
+    """Base of every error raised on purpose; its text may be shown to the caller and never holds a secret."""
 
 
 class MalformedRequest(MdmError):
@@ -103,7 +103,7 @@ class IdentityMismatch(MdmError):
 
 
 class Unenroll(MdmError):
-    """The device is blocked and shall drop its enrollment."""
+    """The device is blocked and is to drop its enrollment."""
 
 
 class UserChannelDeclined(MdmError):
@@ -131,7 +131,7 @@ class TooLarge(MdmError):
 
 
 class Busy(MdmError):
-    """No room for another outgoing call at the moment."""
+    """The limit of simultaneous calls of this kind is reached; the caller may try again soon."""
 
 
 class NotConfigured(MdmError):
@@ -160,11 +160,11 @@ class StorageUnavailable(MdmError):
 
 
 class BadDatabase(MdmError):
-    """The database of another server is damaged, in use, or otherwise not to be taken over."""
+    """The database of another server is damaged, in use, or for another reason cannot be imported."""
 
 
 class StartupError(MdmError):
-    """The program cannot start; the text is the one line shown.
+    """The program cannot start; the text is the one line it prints.
 
     Attributes:
         exit_code: exit status of the process.

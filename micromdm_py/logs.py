@@ -1,8 +1,7 @@
 """Log lines in logfmt, MicroMDM's form: ``level=info component=main msg="no api key specified"``.
 
-One record is one line: whatever a device or caller sends, it cannot begin a line or a field of its own.
-Values of fields that are secret by name, and the secrets of the configuration wherever they turn up, are
-shown as ``***``.
+One record is one line: nothing that a device or caller sends can start a line or a field of its own. Fields
+that are secret by name, and the secrets of the configuration wherever they turn up, are shown as ``***``.
 """
 
 import contextlib
@@ -33,13 +32,13 @@ _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
 
 
 def log_event(logger: logging.Logger, level: int, msg: str, **fields: object) -> None:
-    """Write one line with fields.
+    """Log one line with fields.
 
     Args:
         logger: the module's logger; its name becomes ``component``.
         level: as in ``logging``.
-        msg: constant text; what varies goes into fields.
-        fields: names in snake_case; a value of None leaves its field out.
+        msg: constant text; whatever varies goes into fields.
+        fields: names in snake_case; a field whose value is None is left out.
     """
     if logger.isEnabledFor(level):
         logger.log(level, "%s", msg, extra={"fields": fields}, stacklevel=2)
@@ -49,13 +48,13 @@ class LogfmtFormatter(logging.Formatter):
     """Turns a record into one logfmt line."""
 
     def __init__(self, *, log_time: bool = False, secrets: tuple[str, ...] = ()) -> None:
-        """Take ``-log-time`` and the values that may not be shown."""
+        """Take ``-log-time`` and the values that must not be shown."""
         super().__init__()
         self._log_time = log_time
         self._secrets = sorted((s for s in secrets if len(s) >= _MIN_SECRET), key=len, reverse=True)
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write the fields in a fixed order; those of ``log_event`` last."""
+        """Format a record: the common fields in a fixed order, then those of ``log_event``."""
         pairs: dict[str, object] = {}
         if self._log_time:
             pairs["ts"] = _timestamp(record.created)
@@ -83,12 +82,12 @@ class LogfmtFormatter(logging.Formatter):
 
 
 def line_writer(config: Config) -> Callable[[str], None]:
-    """A function that writes a ready logfmt line; for lines so frequent that a log record costs too much."""
+    """A function that writes finished logfmt lines, for those too frequent for the cost of a record."""
     log_time = config.log_time
 
     def write(line: str) -> None:
         stamp = f"ts={_timestamp(time.time())} " if log_time else ""
-        with contextlib.suppress(OSError, ValueError):  # nobody reads the log any more
+        with contextlib.suppress(OSError, ValueError):  # stderr is closed, or its disk is full
             sys.stderr.write(f"{stamp}{line}\n")
 
     return write
@@ -108,7 +107,7 @@ def _text(value: object) -> str:
 
 @lru_cache(4096)
 def quoted(text: str) -> str:
-    """A value as logfmt wants it: in quotes where needed, on one line."""
+    """A value in logfmt: on one line, in quotes where needed."""
     if text.isprintable() and not any(mark in text for mark in ' ="\\'):
         return text
     return '"' + "".join(_escaped(letter) for letter in text) + '"'

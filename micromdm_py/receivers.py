@@ -1,4 +1,4 @@
-"""What the settings say about receivers of events: URL, topics, headers; and how a URL is checked."""
+"""The settings for webhook receivers (URL, topics, headers), and how any URL in the settings is checked."""
 
 import re
 from dataclasses import dataclass, field
@@ -17,11 +17,11 @@ _TOPICS = "topics="
 
 @dataclass(frozen=True, slots=True)
 class WebhookTarget:
-    """A receiver of events.
+    """A webhook receiver.
 
     Attributes:
-        url: where events are posted, without fragment; may hold a secret, so log ``label``.
-        topics: event topics sent, such as ``mdm.Connect``; empty means all.
+        url: where events are posted, without fragment; may hold a secret, so log ``label`` instead.
+        topics: event topics to send, such as ``mdm.Connect``; `protocol.webhook.wants` reads them.
     """
 
     url: str = field(repr=False)
@@ -29,16 +29,12 @@ class WebhookTarget:
 
     @property
     def label(self) -> str:
-        """The URL without what may be secret."""
+        """The URL without the parts that may be secret."""
         return show_url(self.url)
-
-    def wants(self, event_topic: str) -> bool:
-        """Say whether events of this topic are sent here."""
-        return not self.topics or event_topic in self.topics
 
 
 def url_fault(url: str) -> str:
-    """Say what is wrong with an http(s) URL; empty if nothing is."""
+    """What is wrong with an http(s) URL, "" if nothing is."""
     if not url.isprintable() or " " in url:
         return "invalid character in URL"
     try:
@@ -56,7 +52,7 @@ def url_fault(url: str) -> str:
 
 
 def show_url(url: str) -> str:
-    """Write a URL for a log: no user, password, query or fragment, and nothing that is not printable."""
+    """A URL as logs may show it: no user, password, query or fragment; "?" for what is not printable."""
     head, slashes, rest = url.partition("://")
     if not slashes:
         head, rest = "", url
@@ -69,7 +65,7 @@ def parse_target(text: str) -> WebhookTarget:
     """Read one value of ``-command-webhook-url``.
 
     Args:
-        text: http(s) URL; the fragment ``#topics=mdm.Connect,mdm.CheckOut`` names the topics to send.
+        text: http(s) URL; a fragment such as ``#topics=mdm.Connect,mdm.CheckOut`` limits what is sent.
     Raises: StartupError.
     """
     url, _, fragment = text.partition("#")
@@ -90,7 +86,8 @@ def parse_header(text: str) -> tuple[str, str]:
 
     Args:
         text: ``Name: value``; the value is printable ASCII.
-    Raises: StartupError; its text does not hold the value.
+    Returns: name and value.
+    Raises: StartupError; its text never shows the value, which may be a secret.
     """
     name, colon, value = text.partition(":")
     value = value.strip(" \t")

@@ -1,4 +1,4 @@
-"""Where the store of a server lies, and how the program's commands open it, make it and replace it."""
+"""Where a server's store is, and how the program's commands open, create and replace it."""
 
 import contextlib
 import os
@@ -25,12 +25,12 @@ __all__ = [
 
 GIB = 1 << 30
 STORE = "micromdm.lmdb"
-"""Folder of the store in the folder of `-config-path`."""
+"""Name of the store's folder inside `-config-path`."""
 
 
 @contextlib.contextmanager
 def existing_store(config_path: Path) -> Iterator[LmdbStore]:
-    """The store of a server, running or not, for the program's own commands. Raises: StartupError."""
+    """Open a server's store, which may be in use, for a command of the program. Raises: StartupError."""
     path = config_path / STORE
     if not has_store(config_path):
         raise StartupError(f"{config_path} holds no store: has the server been started there?")
@@ -40,7 +40,7 @@ def existing_store(config_path: Path) -> Iterator[LmdbStore]:
 
 @contextlib.contextmanager
 def open_existing(path: Path) -> Iterator[LmdbStore]:
-    """The store in a folder of its own. Raises: StartupError."""
+    """Open the store in this folder. Raises: StartupError."""
     store = open_store(path, map_size_bytes=Config().store_size_gib * GIB)
     try:
         yield store
@@ -50,9 +50,9 @@ def open_existing(path: Path) -> Iterator[LmdbStore]:
 
 @contextlib.contextmanager
 def new_store(config_path: Path) -> Iterator[LmdbStore]:
-    """An empty store that takes its place in the folder only when the block ends without error.
+    """Create an empty store that takes its place in the folder only when the block ends without error.
 
-    Until then there is no store, or an empty one. The folder is kept from servers meanwhile.
+    Until then the folder has no store, or an empty one, and no server can start there.
 
     Raises: StartupError when a server runs there, or its store is not empty.
     """
@@ -61,7 +61,7 @@ def new_store(config_path: Path) -> Iterator[LmdbStore]:
     lock = lock_store(config_path)
     try:
         check_replaceable(config_path)
-        shutil.rmtree(building, ignore_errors=True)  # left over from one that was interrupted
+        shutil.rmtree(building, ignore_errors=True)  # left over from an interrupted run
         store = open_store(building, map_size_bytes=Config().store_size_gib * GIB)
         try:
             yield store
@@ -92,7 +92,7 @@ def check_replaceable(config_path: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make the folder of `-config-path`, for its owner alone. Raises: StartupError."""
+    """Create the folder of `-config-path`, accessible to its owner alone. Raises: StartupError."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as fault:
@@ -100,7 +100,7 @@ def make_folder(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Have what was renamed in a folder on disk."""
+    """Flush a folder to disk, so that a rename in it survives a power cut."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

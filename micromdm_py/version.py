@@ -1,4 +1,4 @@
-"""The version of the product and what ``GET /version`` tells."""
+"""The version of the product, and what ``GET /version`` answers."""
 
 import platform
 
@@ -10,7 +10,7 @@ VERSION = __version__
 
 
 def build_info() -> dict[str, str]:
-    """The six texts of ``GET /version``; ``go_version`` names the interpreter, for clients that show it."""
+    """The fields of ``GET /version``; ``go_version`` names the interpreter, for clients that show it."""
     return {
         "version": VERSION,
         "branch": "unknown",
