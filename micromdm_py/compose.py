@@ -1,4 +1,4 @@
-"""Putting the server together: the only module that names concrete classes."""
+"""Putting the server together: with `compose_parts` and `compose_dep`, all that names concrete classes."""
 
 import os
 import secrets
@@ -40,8 +40,8 @@ from micromdm_py.version import build_info
 __all__ = [
     "build_app",
     "fetch_database",
-    "look_at",
     "prepare",
+    "probe_server",
     "run_courier",
     "send_to_nanomdm",
     "store_path",
@@ -55,19 +55,19 @@ def store_path(config: Config) -> Path:
 
 
 def prepare(config: Config) -> bytes | None:
-    """Make what the server needs before any process of it runs: folder, store, certificate authority.
+    """Create what the server needs before its processes start: folder, store, certificate authority.
 
-    Returns: PEM of the authority whose certificates TLS shall ask clients for, None for none.
+    Returns: PEM of the authority whose certificates TLS asks clients for, None to ask for none.
     Raises: StartupError.
     """
-    device_authorities(config.device_ca_file)  # here and below: a file that is unfit is told once, at start
+    device_authorities(config.device_ca_file)  # here and below: report a bad file now, once
     if config.apns_ca_file:
         _outgoing(config.apns_ca_file, "-apns-ca-file")
     store = _open(config)
     try:
         create_authority(store, datetime.now(UTC))
         for target in config.webhook_targets:
-            store.receiver(target.url)  # now, so that no event of the first moments lies before its beginning
+            store.receiver(target.url)  # registered now, so that it gets the very first events too
         authority = store.authority()
         if authority:
             load_certificate(authority[0])
@@ -85,7 +85,10 @@ def prepare(config: Config) -> bytes | None:
 
 
 def fetch_database(url: str, api_key: str, ca_file: str, target: Path) -> None:
-    """Get the database of a running MicroMDM server into a new file. Raises: StartupError, UpstreamFailed."""
+    """Download the database of a running MicroMDM server to a new file.
+
+    Raises: StartupError, UpstreamFailed.
+    """
     context = _outgoing(ca_file)
     handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(handle, "wb") as file:
@@ -95,15 +98,21 @@ def fetch_database(url: str, api_key: str, ca_file: str, target: Path) -> None:
 def send_to_nanomdm(
     url: str, api_key: str, ca_file: str, messages: Iterable[tuple[str, bytes, str]]
 ) -> Iterator[tuple[str, int]]:
-    """Send messages to NanoMDM, each with its name, body and path; gives names and statuses.
+    """Send messages to NanoMDM.
 
+    Args:
+        url: the server, without path.
+        api_key: its API key.
+        ca_file: PEM file of the authority to trust, "" for the usual ones.
+        messages: name, body and path of each.
+    Yields: name and HTTP status of each.
     Raises: StartupError, UpstreamFailed.
     """
     return send_messages(url, api_key, messages, _outgoing(ca_file))
 
 
-def look_at(url: str, ca_file: str) -> tuple[str, bytes]:
-    """Version and SCEP authority (DER) of a server, as devices find it.
+def probe_server(url: str, ca_file: str) -> tuple[str, bytes]:
+    """Version and SCEP authority (DER) of a server, as devices see them.
 
     Raises: StartupError, UpstreamFailed.
     """
@@ -121,8 +130,8 @@ def _outgoing(ca_file: str, flag: str = "-ca-file") -> ssl.SSLContext:
 
 def build_app(
     config: Config,
-) -> Any:  # a falcon.App of any request class; with `close`, as the worker wants it
-    """Build the WSGI application; called in each web worker, which so opens the store for itself."""
+) -> Any:  # a falcon.App of any request class, with the `close` that the worker calls
+    """Build the WSGI application; called in each web worker, so that each opens the store for itself."""
     store = _open(config)
     log = RequestLog(_request_id, line_writer(config))
     return _App(create_app(Parts(config, store).services(), _rule(config), log), store.close)
@@ -130,7 +139,9 @@ def build_app(
 
 def run_courier(config: Config, stop: threading.Event) -> None:
     """Do the courier's work until `stop` is set; called in the courier's own process."""
-    from micromdm_py import courier  # only here: web workers need neither an event loop nor what it calls
+    from micromdm_py import (
+        courier,
+    )  # only here: web workers do without asyncio and the courier's clients
 
     store = _open(config)
     settings = courier.CourierSettings(
@@ -139,10 +150,10 @@ def run_courier(config: Config, stop: threading.Event) -> None:
         targets=config.webhook_targets,
         headers=config.webhook_headers,
         hmac_key=config.webhook_hmac_key.encode(),
-        retention=timedelta(days=config.webhook_retention_days),
-        feed=timedelta(days=config.event_retention_days),
-        commands=timedelta(days=0 if config.no_command_history else config.command_retention_days),
-        audit=timedelta(days=config.audit_retention_days) if config.audit_retention_days else None,
+        webhook_retention=timedelta(days=config.webhook_retention_days),
+        event_retention=timedelta(days=config.event_retention_days),
+        command_retention=timedelta(days=0 if config.no_command_history else config.command_retention_days),
+        audit_retention=timedelta(days=config.audit_retention_days) if config.audit_retention_days else None,
         apns_url=config.apns_url,
         apns_ca_file=config.apns_ca_file,
         dep_url=config.dep_url,
@@ -156,7 +167,7 @@ def run_courier(config: Config, stop: threading.Event) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _App:
-    """The application with what has to be done when its worker ends."""
+    """The application, and how to release what it holds when its worker ends."""
 
     app: Callable[..., Any]
     close: Callable[[], None]

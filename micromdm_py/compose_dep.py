@@ -36,9 +36,9 @@ def build_dep(
 
     Args:
         store: where everything is kept.
-        accounts: the servers there are tokens for.
-        slots: how many calls to Apple may be made at once.
-        user_agent: of these calls.
+        accounts: the DEP accounts, one per stored token.
+        slots: how many calls to Apple may run at once.
+        user_agent: User-Agent of these calls.
         wake: wakes the courier.
         now: gives the time, aware UTC.
     """
@@ -52,6 +52,6 @@ def build_dep(
 
 
 def build_devices(store: Store, accounts: Accounts, slots: int, *, now: Callable[[], datetime]) -> Devices:
-    """What administrators do with devices, those included that have not enrolled yet."""
+    """What administrators do with devices, including those that have not enrolled yet; arguments as above."""
     first_sync = FirstSync(store, accounts, lead.waiting(LongPolls(slots)))
     return Devices(store, Roster(store), now, first_sync)

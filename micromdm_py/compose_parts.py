@@ -1,4 +1,4 @@
-"""The use cases of a web worker, put together: each part made once, when something asks for it."""
+"""Putting together the use cases of a web worker, each made once, when something first asks for it."""
 
 import random
 import secrets
@@ -73,8 +73,8 @@ from micromdm_py.version import VERSION
 __all__ = ["Parts", "device_authorities", "file_repository", "socket_path", "token_service", "user_agent"]
 
 
-class _How(TypedDict):
-    """What everything that makes commands or events has in common."""
+class _Common(TypedDict):
+    """The arguments shared by everything that makes commands or events."""
 
     wake: Callable[[], None]
     now: Callable[[], datetime]
@@ -82,19 +82,19 @@ class _How(TypedDict):
 
 
 class Parts:
-    """What a web worker consists of."""
+    """The parts of a web worker."""
 
     def __init__(self, config: Config, store: LmdbStore) -> None:
-        """Put it together after `config`, on an open store."""
+        """Take the settings and an open store; nothing is built yet."""
         self._config, self._store = config, store
         self._wake = Waker(socket_path(config))
-        self._slots = max(1, config.threads // 4)  # calls that may wait for others at once
-        self._how: _How = {"wake": self._wake, "now": now, "make_uuid": make_uuid}
+        self._slots = max(1, config.threads // 4)  # how many threads may wait on other servers at once
+        self._common: _Common = {"wake": self._wake, "now": now, "make_uuid": make_uuid}
         self._wants_idle = bool(config.command_webhook_url)
         self._wants_events = self._wants_idle or config.event_retention_days > 0
 
     def services(self) -> Services:
-        """Everything together."""
+        """Build everything that the routes need."""
         config, store = self._config, self._store
         trusted = TrustedProxies(config.trusted_networks)
         return Services(
@@ -104,9 +104,9 @@ class Parts:
             signed_enrollment=self._signed_enrollment,
             authority=self._authority,
             challenges=self._challenges,
-            commands=Commands(store, strict=config.strict_commands, **self._how),
+            commands=Commands(store, strict=config.strict_commands, **self._common),
             records=self._records,
-            bulk=lead.waiting(Bulk(store, strict=config.strict_commands, **self._how)),
+            bulk=lead.waiting(Bulk(store, strict=config.strict_commands, **self._common)),
             organization_commands=self._organization_commands,
             devices=build_devices(store, self._accounts, self._slots, now=now),
             inventory=Inventory(store, Roster(store)),
@@ -125,7 +125,7 @@ class Parts:
             audit_log=store,
             quarantine=store,
             feed=Feed(store, self._polls) if config.event_retention_days else None,
-            webhooks=Webhooks(store, **self._how, show=show_url),
+            webhooks=Webhooks(store, **self._common, show=show_url),
             now=now,
             client_certificates=ClientCertificates(config.client_cert_header, trusted),
             proxy_headers=ProxyHeaders(trusted, enabled=config.http_proxy_headers),
@@ -146,7 +146,7 @@ class Parts:
             self._blueprints,
             self._users,
             wants_events=self._wants_events,
-            **self._how,
+            **self._common,
         )
 
     @cached_property
@@ -156,7 +156,7 @@ class Parts:
             self._identities,
             wants_events=self._wants_events,
             wants_idle=self._wants_idle,
-            wake=self._wake if self._wants_idle else _nobody_waits,
+            wake=self._wake if self._wants_idle else _wake_nobody,
             now=now,
             make_uuid=make_uuid,
         )
@@ -207,11 +207,11 @@ class Parts:
             return None
         return AccountDrivenEnrollment(rule, self._signed_enrollment, self._enroll, server_url)
 
-    # --- what administrators keep and ask ---
+    # --- the administrators' side ---
 
     @cached_property
     def _blueprints(self) -> Blueprints:
-        return Blueprints(self._store, **self._how)
+        return Blueprints(self._store, **self._common)
 
     @cached_property
     def _users(self) -> Users:
@@ -231,8 +231,10 @@ class Parts:
         return file_repository(self._config)
 
     @cached_property
-    def _polls(self) -> Any:  # a `LongPolls` that gives up the lead first; generic as that is
-        # One for all, so that they leave threads for devices.
+    def _polls(
+        self,
+    ) -> Any:  # `LongPolls.__call__` is generic, which `waiting` cannot say
+        # One for all long polls, so that together they leave threads for devices.
         return lead.waiting(LongPolls(self._slots))
 
     @cached_property
@@ -247,7 +249,7 @@ class Parts:
             self._records,
             slug=config.organization,
             strict=config.strict_commands,
-            **self._how,
+            **self._common,
         )
 
     @cached_property
@@ -294,12 +296,12 @@ def make_uuid() -> str:
 
 
 def user_agent() -> str:
-    """What the server calls itself when it calls others."""
+    """User-Agent of the server's own calls."""
     return f"micromdm/{VERSION}"
 
 
 def socket_path(config: Config) -> Path:
-    """The courier's wake-up socket."""
+    """Path of the courier's wake-up socket."""
     return config.config_path / "courier.sock"
 
 
@@ -308,7 +310,10 @@ def _hash_password(password: str) -> bytes:
 
 
 def file_repository(config: Config) -> FileRepository | None:
-    """The file repository; some have the server's own folder for it, whose state must not get out."""
+    """The file repository, None when it is off.
+
+    It may lie in the server's own folder, so the files of the server's state are kept out of it.
+    """
     if not config.filerepo:
         return None
     folder = config.config_path
@@ -319,7 +324,12 @@ def file_repository(config: Config) -> FileRepository | None:
 
 
 def device_authorities(path: str) -> list[Certificate]:
-    """Who signs the certificates that devices have from the factory. Raises: StartupError."""
+    """The authorities that sign the certificates devices are shipped with.
+
+    Args:
+        path: file of `-device-ca-file`, "" for Apple's authorities.
+    Raises: StartupError.
+    """
     try:
         if path:
             pem = Path(path).read_bytes()
@@ -344,5 +354,5 @@ def _profile_rule(config: Config) -> ProfileRule:
     return ProfileRule(config.server_url.rstrip("/"), certificate, static, one_time)
 
 
-def _nobody_waits() -> None:
-    """What a connect wakes without webhook receivers: those who read the feed look by themselves."""
+def _wake_nobody() -> None:
+    """For connects when there are no webhook receivers: readers of the feed look by themselves."""

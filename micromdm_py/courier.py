@@ -1,4 +1,4 @@
-"""The courier: the one process for all that goes out. A part of it that fails does not stop the others."""
+"""The courier: the one process that does all outgoing work. A part that fails does not stop the others."""
 
 import asyncio
 import contextlib
@@ -9,13 +9,13 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from micromdm_py.net import wakeup
 from micromdm_py.net.apns import AsyncApnsSender
@@ -36,34 +36,36 @@ __all__ = ["CourierSettings", "clock_steps_back", "run", "serve"]
 
 T = TypeVar("T")
 Part = Callable[[asyncio.Event], Awaitable[None]]
-"""One independent part: works until the event is set."""
+"""One independent part of the work, which runs until the event is set."""
+Bells = list[Callable[[], None]]
+"""What to call when another process has left work: each wakes one part."""
 
 _log = logging.getLogger(__name__)
 _SLOTS = 16
 _STORE_THREADS = 4
-"""Several, so that what is written at the same time shares one commit."""
+"""Several, so that simultaneous writes share one commit."""
 _CLEAN_EVERY_S = 5.0
 _LEASE_EVERY_S = 1.0
 _CLOCK_EVERY_S, _CLOCK_STEP_S = 2.0, 30.0
-"""How often the clock is looked at, and how far it may go back without harm."""
+"""How often the clock is checked, and how far it may be set back before everything is started anew."""
 _SHORTEST_RECORD = timedelta(minutes=1)
 _LONGEST_PAUSE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class CourierSettings:
-    """What the courier has to know.
+    """The courier's settings.
 
     Attributes:
         socket_path: its wake-up socket (`net.wakeup`), in the configuration folder.
-        user_agent: of all its calls.
+        user_agent: User-Agent of all its calls.
         targets: webhook receivers.
         headers: extra headers for all receivers.
         hmac_key: key that signs events, b"" for none.
-        retention: how long events wait for a receiver that is unreachable.
-        feed: how long events are kept for those who read the feed.
-        commands: how long commands are kept after their end; a minute at least, for those who wait for it.
-        audit: how long entries of the audit log are kept, None for ever.
+        webhook_retention: how long events wait for a receiver that is unreachable.
+        event_retention: how long events are kept for readers of the feed.
+        command_retention: how long finished commands are kept; at least a minute, for callers that wait.
+        audit_retention: how long entries of the audit log are kept, None for ever.
         apns_url: URL of the push service.
         apns_ca_file: PEM file of its authority, "" for the usual ones.
         dep_url: URL of Apple's device assignment service.
@@ -75,10 +77,10 @@ class CourierSettings:
     targets: tuple[WebhookTarget, ...] = ()
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     hmac_key: bytes = field(default=b"", repr=False)
-    retention: timedelta = timedelta(days=7)
-    feed: timedelta = timedelta(0)
-    commands: timedelta = timedelta(days=90)
-    audit: timedelta | None = None
+    webhook_retention: timedelta = timedelta(days=7)
+    event_retention: timedelta = timedelta(0)
+    command_retention: timedelta = timedelta(days=90)
+    audit_retention: timedelta | None = None
     apns_url: str = "https://api.push.apple.com"
     apns_ca_file: str = ""
     dep_url: str = "https://mdmenrollment.apple.com"
@@ -86,19 +88,19 @@ class CourierSettings:
 
 
 def run(store: Store, settings: CourierSettings, stop: threading.Event) -> None:
-    """Do the courier's work until `stop` is set. It begins anew when the clock has been set back.
+    """Do the courier's work until `stop` is set, starting anew whenever the clock has been set back.
 
-    Waits while another courier holds the store's lease. What is on its way when the event is set gets three
-    seconds to arrive.
+    Waits while another courier holds the store's lease. Calls in progress when the event is set get three
+    seconds to finish.
 
     Args:
         store: the store, opened in this process.
         settings: what to do.
-        stop: set from any thread.
+        stop: may be set from any thread.
     """
     if importlib.util.find_spec("sniffio") is None:
-        # httpcore looks for it several times in each request; the vain search costs 0.2 ms of each.
-        sys.modules["sniffio"] = None  # type: ignore[assignment]  # the documented way to say: is not there
+        # httpcore tries to import it several times in each request, which costs 0.2 ms a time.
+        sys.modules["sniffio"] = None  # type: ignore[assignment]  # documented: makes the import fail at once
     while not stop.is_set():
         with store.lease("courier") as held:
             if held:
@@ -126,7 +128,7 @@ async def _until(store: Store, settings: CourierSettings, stop: threading.Event)
 
 async def _stop_at_step_back(stopped: asyncio.Event) -> None:
     await clock_steps_back()
-    _log.warning("the clock was set back: beginning anew, as what is planned lies far ahead")
+    _log.warning("the clock was set back: starting anew, since all planned times now lie too far ahead")
     stopped.set()
 
 
@@ -138,9 +140,9 @@ async def clock_steps_back(
     """Return when the clock has been set back.
 
     Args:
-        now: the clock, in seconds.
-        steady: seconds that nobody sets.
-        pause: waits so many seconds.
+        now: the wall clock, in seconds.
+        steady: a clock that nobody can set, in seconds.
+        pause: waits that many seconds.
     """
     ahead = now() - steady()
     while True:
@@ -151,10 +153,10 @@ async def clock_steps_back(
 
 
 async def serve(store: Store, settings: CourierSettings, stop: asyncio.Event) -> None:
-    """Do the courier's work in this event loop until `stop` is set; the lease is the caller's business."""
+    """Do the courier's work in this event loop until `stop` is set; the caller holds the lease."""
     with ThreadPoolExecutor(_STORE_THREADS, "store") as pool:
         blocking: Blocking = partial(_in_thread, asyncio.get_running_loop(), pool)
-        bells: list[Callable[[], None]] = []
+        bells: Bells = []
         parts: list[tuple[str, Part]] = []
         targets = _merge(settings.targets)
         for target in targets:
@@ -176,7 +178,7 @@ async def _in_thread(loop: asyncio.AbstractEventLoop, pool: ThreadPoolExecutor, 
 
 
 def _merge(targets: tuple[WebhookTarget, ...]) -> list[WebhookTarget]:
-    """One target for each URL, since a receiver's state goes by it; its topics are put together."""
+    """Merge targets with the same URL, since a receiver's state is kept by URL, and unite their topics."""
     merged: dict[str, WebhookTarget] = {}
     for target in targets:
         other = merged.get(target.url, target)
@@ -186,8 +188,8 @@ def _merge(targets: tuple[WebhookTarget, ...]) -> list[WebhookTarget]:
 
 
 @contextlib.contextmanager
-def _listening(path: Path, bells: list[Callable[[], None]]):  # type: ignore[no-untyped-def]
-    """Ring all bells when somebody wakes us; without a socket they look for themselves every few seconds."""
+def _listening(path: Path, bells: Bells) -> Iterator[None]:
+    """Ring all bells on a wake-up; without a socket the parts look for work every few seconds."""
     loop = asyncio.get_running_loop()
 
     def ring() -> None:
@@ -197,7 +199,7 @@ def _listening(path: Path, bells: list[Callable[[], None]]):  # type: ignore[no-
     try:
         listener = wakeup.listen(path)
     except OSError as fault:
-        _log.warning("no wake-up socket, work is found by looking for it: %s", fault.strerror)
+        _log.warning("no wake-up socket, new work is found by polling only: %s", fault.strerror)
         yield
         return
     loop.add_reader(listener.fileno(), wakeup.drain, listener, ring)
@@ -210,7 +212,7 @@ def _listening(path: Path, bells: list[Callable[[], None]]):  # type: ignore[no-
 
 
 async def _supervise(name: str, part: Part, stop: asyncio.Event) -> None:
-    """Keep a part running: a fault is logged, and it begins again after a pause that grows."""
+    """Keep a part running: log a fault, and start it again after a pause that grows with each one."""
     pause_s = 0.5
     while not stop.is_set():
         began = asyncio.get_running_loop().time()
@@ -220,10 +222,29 @@ async def _supervise(name: str, part: Part, stop: asyncio.Event) -> None:
         except Exception:
             if asyncio.get_running_loop().time() - began > _LONGEST_PAUSE_S:
                 pause_s = 0.5
-            _log.exception("courier: %s failed; beginning again in %.1f s", name, pause_s)
+            _log.exception("courier: %s failed; starting again in %.1f s", name, pause_s)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause_s)
         pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+
+class _Worker(Protocol):
+    def wake(self) -> None: ...
+    async def run(self, stop: asyncio.Event) -> None: ...
+
+
+class _Client(Protocol):
+    async def aclose(self) -> None: ...
+
+
+async def _work(worker: _Worker, client: _Client, bells: Bells, stop: asyncio.Event) -> None:
+    """Run a worker that the bells wake, and close the client it calls with at the end."""
+    bells.append(worker.wake)
+    try:
+        await worker.run(stop)
+    finally:
+        bells.remove(worker.wake)
+        await client.aclose()
 
 
 async def _deliver(
@@ -231,7 +252,7 @@ async def _deliver(
     settings: CourierSettings,
     target: WebhookTarget,
     blocking: Blocking,
-    bells: list[Callable[[], None]],
+    bells: Bells,
     stop: asyncio.Event,
 ) -> None:
     sender = WebhookSender(
@@ -247,43 +268,25 @@ async def _deliver(
         store=store,
         send=sender,
         wants=partial(wants, target.topics),
-        retention=settings.retention,
+        retention=settings.webhook_retention,
         slots=_SLOTS,
         blocking=blocking,
         clock=_now,
         draw=random.random,
     )
-    bells.append(delivering.wake)
-    try:
-        await delivering.run(stop)
-    finally:
-        bells.remove(delivering.wake)
-        await sender.aclose()
+    await _work(delivering, sender, bells, stop)
 
 
 async def _push(
-    store: Store,
-    settings: CourierSettings,
-    blocking: Blocking,
-    bells: list[Callable[[], None]],
-    stop: asyncio.Event,
+    store: Store, settings: CourierSettings, blocking: Blocking, bells: Bells, stop: asyncio.Event
 ) -> None:
     sender = AsyncApnsSender(settings.apns_url, settings.apns_ca_file, user_agent=settings.user_agent)
     pushing = Pushing(store, sender, blocking=blocking, clock=_now, draw=random.random)
-    bells.append(pushing.wake)
-    try:
-        await pushing.run(stop)
-    finally:
-        bells.remove(pushing.wake)
-        await sender.aclose()
+    await _work(pushing, sender, bells, stop)
 
 
 async def _synchronize(
-    store: Store,
-    settings: CourierSettings,
-    blocking: Blocking,
-    bells: list[Callable[[], None]],
-    stop: asyncio.Event,
+    store: Store, settings: CourierSettings, blocking: Blocking, bells: Bells, stop: asyncio.Event
 ) -> None:
     make_id = partial(secrets.token_hex, 16)
     client = AsyncDepClient(DepSessions(user_agent=settings.user_agent, now=_now, make_nonce=make_id))
@@ -291,12 +294,7 @@ async def _synchronize(
     syncing = DepSyncing(
         store, accounts, client, blocking=blocking, now=_now, draw=random.random, make_id=make_id
     )
-    bells.append(syncing.wake)
-    try:
-        await syncing.run(stop)
-    finally:
-        bells.remove(syncing.wake)
-        await client.aclose()
+    await _work(syncing, client, bells, stop)
 
 
 async def _clean(
@@ -306,9 +304,9 @@ async def _clean(
     cleaner = Cleaner(
         receivers,
         store=store,
-        keep=settings.feed,
-        keep_audit=settings.audit,
-        keep_commands=max(settings.commands, _SHORTEST_RECORD),
+        keep=settings.event_retention,
+        keep_audit=settings.audit_retention,
+        keep_commands=max(settings.command_retention, _SHORTEST_RECORD),
         blocking=blocking,
         clock=_now,
     )

@@ -10,7 +10,7 @@ import click
 from micromdm_py.cli.go_flags import GoCommand, go_option
 from micromdm_py.cli.import_micromdm import database
 from micromdm_py.cli.store_options import config_path_option
-from micromdm_py.compose import look_at
+from micromdm_py.compose import probe_server
 from micromdm_py.errors import BadDatabase, StartupError, UpstreamFailed
 from micromdm_py.migration.compare import Summary, differences, summarize
 from micromdm_py.migration.micromdm import content
@@ -119,7 +119,7 @@ class _Case:
     def look(self, url: str, known: Summary | None) -> None:
         """Look at the server that devices find."""
         try:
-            version, authority = look_at(url, self._ca_file)
+            version, authority = probe_server(url, self._ca_file)
         except UpstreamFailed as fault:
             self._fault(str(fault))
             return

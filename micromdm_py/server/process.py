@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -22,7 +23,7 @@ from micromdm_py.server.supervisor import CourierProcess
 from micromdm_py.server.tls import ServerTls
 from micromdm_py.server.worker import WorkerSettings
 
-__all__ = ["Parts", "ServerConfig", "run_parts"]
+__all__ = ["Callbacks", "ServerConfig", "run_server"]
 
 _log = logging.getLogger(__name__)
 _HTTPS_PORT = 443
@@ -30,7 +31,7 @@ _HTTP_PORT = 80
 
 
 class ServerConfig(Protocol):
-    """The settings that the process reads itself; ``Config`` has them."""
+    """The settings that the server process itself reads; ``Config`` has them all."""
 
     @property
     def config_path(self) -> str | os.PathLike[str]:
@@ -46,11 +47,11 @@ class ServerConfig(Protocol):
 
     @property
     def tls_cert(self) -> str:
-        """PEM file."""
+        """PEM file with the certificate chain."""
 
     @property
     def tls_key(self) -> str:
-        """PEM file."""
+        """PEM file with the private key."""
 
     @property
     def disable_redirect(self) -> bool:
@@ -65,23 +66,23 @@ class ServerConfig(Protocol):
         """Most threads per web process."""
 
 
-class Parts(Protocol):
-    """What the server is made of; each is called in a process of its own."""
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """What the server calls, each in a process of its own.
 
-    def prepare(self) -> bytes | None:
-        """Create or check the store, in a process that ends afterwards.
+    Attributes:
+        prepare: creates or checks the store, in a process that ends afterwards. Returns the PEM of the
+            authority whose client certificates TLS asks for, or None.
+        build_app: opens the store and makes the application, in each worker.
+        run_courier: does outgoing and timed work until the event is set.
+    """
 
-        Returns: PEM of the authority whose client certificates TLS shall ask for, or None.
-        """
-
-    def build_app(self) -> WsgiApp:
-        """Open the store and make the application, in each worker."""
-
-    def run_courier(self, stop: threading.Event) -> None:
-        """Do outgoing and timed work until ``stop`` is set."""
+    prepare: Callable[[], bytes | None]
+    build_app: Callable[[], WsgiApp]
+    run_courier: Callable[[threading.Event], None]
 
 
-def run_parts(config: ServerConfig, parts: Parts, limits: Limits | None = None) -> int:
+def run_server(config: ServerConfig, callbacks: Callbacks, limits: Limits | None = None) -> int:
     """Run the server until it is told to stop.
 
     Returns: the exit status; 0 after SIGTERM or SIGINT.
@@ -97,7 +98,7 @@ def run_parts(config: ServerConfig, parts: Parts, limits: Limits | None = None) 
     address = parse_address(config.http_addr if config.tls or config.http_addr != ":https" else ":8080")
     lock = lock_store(folder)
     try:
-        client_ca_pem = _in_child(parts.prepare)
+        client_ca_pem = _in_child(callbacks.prepare)
         tls = _tls(config, client_ca_pem)
         listeners = [listen(address)]
         if tls and address.port == _HTTPS_PORT and not config.disable_redirect:
@@ -109,7 +110,7 @@ def run_parts(config: ServerConfig, parts: Parts, limits: Limits | None = None) 
             threads=config.threads,
             redirects=len(listeners) - 1,
         )
-        return _serve(folder, parts, listeners, settings)
+        return _serve(folder, callbacks, listeners, settings)
     finally:
         lock.release()
 
@@ -132,10 +133,12 @@ def _redirect_listener(host: str) -> list[socket.socket]:
         return []
 
 
-def _serve(folder: Path, parts: Parts, listeners: list[socket.socket], settings: WorkerSettings) -> int:
+def _serve(
+    folder: Path, callbacks: Callbacks, listeners: list[socket.socket], settings: WorkerSettings
+) -> int:
     failed: object = None
-    application = ServerApplication(parts.build_app, settings)
-    courier = CourierProcess(parts.run_courier, folder / "courier.lock")
+    application = ServerApplication(callbacks.build_app, settings)
+    courier = CourierProcess(callbacks.run_courier, folder / "courier.lock")
     names = [listener.getsockname() for listener in listeners]
     adopted = [adopt(sock.detach(), name, application) for sock, name in zip(listeners, names, strict=True)]
     _announce(names, settings)
@@ -167,9 +170,9 @@ def _signals_restored() -> Iterator[None]:
 
 
 def _in_child(work: Callable[[], bytes | None]) -> bytes | None:
-    """Call a function in a process of its own, so that nothing it opens crosses a later fork.
+    """Call a function in a child process, so that nothing it opens crosses a later fork.
 
-    Raises: StartupError as the function did; any other error becomes one.
+    Raises: StartupError, also for any other error of the function.
     """
     reading, writing = os.pipe()
     pid = os.fork()
