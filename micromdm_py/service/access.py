@@ -1,8 +1,9 @@
 """Who calls the admin API and what that caller may do.
 
-A permission is a dotted name (`mdm.apple.command.create`); a grant is a permission, or the beginning of some
-with `*` at the end (`mdm.apple.device.*`, `*`), and may be narrowed to details: `mdm.apple.command.create:
-SecurityInfo,DeviceInformation` allows to queue these request types and no others.
+A permission is a dotted name (`mdm.apple.command.create`). A grant is a permission, or the beginning of
+several with `*` at the end (`mdm.apple.device.*`, `*`). It may be narrowed to details:
+`mdm.apple.command.create:SecurityInfo,DeviceInformation` lets a caller queue these request types and no
+others.
 """
 
 import re
@@ -25,25 +26,25 @@ class Grant:
     """Something a caller may do.
 
     Attributes:
-        name: a permission, or with `*` at the end every permission that begins so.
-        details: what it is narrowed to; empty when it is not.
+        name: a permission, or the beginning of several with `*` at the end.
+        details: what it is narrowed to; empty if it is not.
     """
 
     name: str
     details: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
-        """The grant as it is written."""
+        """The grant as `parse_grant` reads it."""
         return f"{self.name}:{','.join(sorted(self.details))}" if self.details else self.name
 
     def covers(self, permission: str) -> bool:
-        """Whether it is about a permission (or another grant's name), whatever its details."""
+        """Whether it grants a permission, or all that another grant's name stands for, apart from details."""
         if self.name.endswith("*"):
             return permission.startswith(self.name[:-1])
         return permission == self.name
 
     def includes(self, other: "Grant") -> bool:
-        """Whether everything `other` allows is allowed by this one."""
+        """Whether it allows everything that `other` allows."""
         return self.covers(other.name) and (
             not self.details or (bool(other.details) and other.details <= self.details)
         )
@@ -51,7 +52,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody whose credentials were accepted.
+    """A caller whose credentials were accepted.
 
     Attributes:
         name: name of the token, or `api-key`.
@@ -64,7 +65,7 @@ class Caller:
     def may(self, permission: str, detail: str | None = None) -> bool:
         """Whether a permission was granted.
 
-        Without a detail a narrowed grant counts too: who asks has to ask again once the detail is known.
+        Without a detail a narrowed grant counts, too: ask again as soon as the detail is known.
         """
         return any(
             grant.covers(permission) and (detail is None or not grant.details or detail in grant.details)
@@ -72,19 +73,19 @@ class Caller:
         )
 
     def require(self, permission: str, detail: str | None = None) -> None:
-        """Raise Forbidden if `may` says no."""
+        """Raise Forbidden unless `may` allows it."""
         if not self.may(permission, detail):
             raise Forbidden("Permission denied")
 
     def require_all(self, grants: Iterable[Grant]) -> None:
-        """Raise Forbidden unless the caller holds everything that `grants` would give away."""
+        """Raise Forbidden unless the caller may do everything that `grants` would allow."""
         for wanted in grants:
             if not any(grant.includes(wanted) for grant in self.grants):
                 raise Forbidden(f"permission {wanted} is not yours to give")
 
 
 ADMINISTRATOR = Caller("api-key", (Grant("*"),))
-"""Who has the API key."""
+"""The caller that has the API key."""
 
 
 def parse_grant(text: str) -> Grant:

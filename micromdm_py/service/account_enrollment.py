@@ -1,7 +1,7 @@
 """Account-driven enrollment: a user signs in with a work account, and the device gets a profile for it.
 
-Who may enrol, how, and as whom is decided by an `AccountRule`: a service of the organization that is asked
-(`service.enrollment_hook`), or `AllowAll`.
+An `AccountRule` decides who may enrol, how, and as whom: `service.enrollment_hook`, which asks a service of
+the organization, or `AllowAll`.
 """
 
 import base64
@@ -34,26 +34,26 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a device is to enrol: how, and the URL if that is another server's, else ""."""
+    """How a device is to enrol, and the URL if it is to do so at another server, else ""."""
 
     kind: AccountEnrollment
     url: str = ""
 
 
 class AccountRule(Protocol):
-    """Who may enrol. Both raise Forbidden with a text for the user, Busy, UpstreamFailed."""
+    """Who may enrol. Both methods raise Forbidden with a text for the user, Busy, UpstreamFailed."""
 
     def place(self, user: str, model_family: str) -> Place:
-        """Where the device of a user is to enrol."""
+        """Where and how the device of a user is to enrol."""
         ...
 
     def account(self, kind: AccountEnrollment, token: str, device: Mapping[str, object]) -> str | SignIn:
-        """Whom an access token stands for: the Managed Apple Account, or how to sign in first.
+        """The Managed Apple Account that an access token stands for, or how to sign in first.
 
         Args:
             kind: how the device enrols.
             token: the access token, "" for none.
-            device: what the device says of itself.
+            device: what the device says about itself.
         """
         ...
 
@@ -62,11 +62,11 @@ class AccountDrivenEnrollment:
     """The steps of account-driven enrollment."""
 
     def __init__(self, rule: AccountRule, signed: SignedEnrollment, enroll: Enroll, server_url: str) -> None:
-        """Let those enrol whom `rule` knows.
+        """Let users enrol as `rule` decides.
 
         Args:
-            rule: decides.
-            signed: knows devices by their certificate from the factory.
+            rule: decides who may enrol.
+            signed: recognizes devices by their certificate from the factory.
             enroll: makes the profiles.
             server_url: https URL of this server without trailing slash.
         """
@@ -74,7 +74,7 @@ class AccountDrivenEnrollment:
 
     @property
     def open_to_all(self) -> bool:
-        """Users sign in at a page of this server, which asks nothing."""
+        """Whether every user may enrol, by way of a sign-in page of this server that asks for nothing."""
         return isinstance(self._rule, AllowAll)
 
     def discover(self, user: str, model_family: str) -> bytes:
@@ -113,15 +113,15 @@ class AccountDrivenEnrollment:
         return self._enroll.account_profile(kind, found)
 
     def sign_in(self, user: str) -> str:
-        """Where a device goes on after the page that asks nothing. Raises: MalformedField."""
+        """The URL at which a device goes on after the sign-in page. Raises: MalformedField."""
         return SIGN_IN_URL + quote(AllowAll.token(check_user(user)), safe="")
 
 
 class AllowAll:
-    """Every user may enrol the own device, and is believed: only Apple asks for the account's password."""
+    """Lets all users enrol their own devices, and believes who they are: only Apple asks for a password."""
 
     def __init__(self, server_url: str) -> None:
-        """Send users to the page of the server at this https URL without trailing slash."""
+        """Send users to the sign-in page of the server at this https URL, without trailing slash."""
         self._sign_in = SignIn("apple-as-web", {"url": server_url + SIGN_IN_PATH})
 
     def place(self, user: str, model_family: str) -> Place:
@@ -133,15 +133,15 @@ class AllowAll:
         if not token:
             return self._sign_in
         if kind is not AccountEnrollment.BYOD:
-            raise Forbidden("only one's own devices may be enrolled")
+            raise Forbidden("only users' own devices may be enrolled this way")
         try:
             return check_user(base64.urlsafe_b64decode(token.encode()).decode())
         except (binascii.Error, ValueError, MalformedField):
-            raise Forbidden("the access token is none of this server") from None
+            raise Forbidden("the access token was not issued by this server") from None
 
     @staticmethod
     def token(user: str) -> str:
-        """An access token; it proves nothing and only carries the name."""
+        """An access token, which proves nothing: it only carries the name."""
         return base64.urlsafe_b64encode(user.encode()).decode()
 
 

@@ -1,4 +1,4 @@
-"""Packages and their manifests: taken in whole or not at all, and listed."""
+"""Packages and their manifests: stored as a whole or not at all, and listed."""
 
 import contextlib
 import logging
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """What has been stored.
+    """What was stored.
 
     Attributes:
         names: of the files.
@@ -42,7 +42,7 @@ class Upload:
 
 @dataclass(slots=True)
 class _Form:
-    """An upload as far as it has come: texts and files by the names of their fields."""
+    """An upload as far as it has arrived: texts and files by the names of their fields."""
 
     texts: dict[str, str] = field(default_factory=dict)
     files: dict[str, Draft] = field(default_factory=dict)
@@ -52,16 +52,16 @@ class Apps:
     """The packages and manifests of the file repository."""
 
     def __init__(self, files: Files | None, server_url: str) -> None:
-        """Keep them in `files`, which devices reach below `server_url`; None: there is no repository."""
+        """Keep them in `files` (None: there is no repository), which devices find below `server_url`."""
         self._store, self._url = files, server_url
 
     def list(self, body: bytes) -> bytes:
         """The manifests.
 
         Args:
-            body: JSON with `filter_name`, names of manifests, at the top or inside `Opts`; empty ones count
-                as none given.
-        Returns: the reply, sorted by name. Files that are no manifests are left out.
+            body: JSON with `filter_name`, names of manifests, at the top or inside `Opts`; empty ones do not
+                count.
+        Returns: the reply, sorted by name. Files that are not manifests are left out.
         Raises: MalformedField, NotFound, NotConfigured, StorageUnavailable.
         """
         wanted = list(filter(None, strings(read_fields(body), "filter_name")))
@@ -82,8 +82,8 @@ class Apps:
         Args:
             parts: fields of the form in any order, each with its content: `app_manifest_filename`,
                 `app_manifest_filedata`, `pkg_name`, `pkg_filedata`; others are ignored.
-            make: make the manifest of the package, which has to be signed.
-        Raises: MalformedField, NotConfigured, Conflict, StorageUnavailable; then nothing has been stored.
+            make: make the manifest of the package, which then has to be signed.
+        Raises: MalformedField, NotConfigured, Conflict, StorageUnavailable; nothing is stored then.
         """
         form = _Form()
         with contextlib.ExitStack() as stack:
@@ -111,7 +111,7 @@ class Apps:
         return self._store
 
     def _take(self, form: _Form, name: str, pieces: Iterator[bytes], stack: contextlib.ExitStack) -> None:
-        """One field; of a repeated one the first counts."""
+        """Take one field; of a repeated one the first counts."""
         if name in (MANIFEST_NAME, PACKAGE_NAME):
             form.texts.setdefault(name, _text(name, pieces))
         elif name in (MANIFEST_DATA, PACKAGE_DATA) and name not in form.files:
@@ -121,12 +121,12 @@ class Apps:
 
     def _made(self, form: _Form, package: tuple[str, Draft] | None, made: Draft) -> tuple[str, Draft]:
         """The manifest of a package."""
-        from micromdm_py.protocol.package import read_package  # only here: it brings another XML reader
+        from micromdm_py.protocol.package import read_package  # only here: it imports another XML reader
 
         if package is None:
             raise MalformedField(PACKAGE_DATA, "is needed to make a manifest")
         if MANIFEST_DATA in form.files:
-            raise MalformedField(MANIFEST_DATA, "there is a manifest already, so none can be made")
+            raise MalformedField(MANIFEST_DATA, "has a manifest already, so none can be made")
         name, draft = package
         try:
             found = read_package(draft.file)
@@ -135,7 +135,7 @@ class Apps:
         if found.signer is None:
             raise MalformedField(PACKAGE_DATA, "is not signed, and MDM installs signed packages only")
         if not found.distribution:
-            raise MalformedField(PACKAGE_DATA, "is no distribution package; make one with productbuild")
+            raise MalformedField(PACKAGE_DATA, "is not a distribution package; make one with productbuild")
         draft.file.seek(0)
         made.write(make_manifest(draft.file, self._address(name)))
         return form.texts.get(MANIFEST_NAME) or manifest_name(name), made
@@ -144,7 +144,7 @@ class Apps:
         return f"{self._url}/repo/{quote(name)}"
 
     def _manifest(self, name: str) -> bytes | None:
-        """The content of a manifest, None for what is none."""
+        """The content of a manifest, None for a file that is not one."""
         try:
             with self._files.open(name).file as file:
                 content = file.read(MAX_MANIFEST_BYTES + 1)
@@ -152,12 +152,12 @@ class Apps:
                 return content
         except (NotFound, MalformedRequest, OSError):
             pass
-        logger.warning("%s in the file repository is no manifest", name)
+        logger.warning("%s in the file repository is not a manifest", name)
         return None
 
 
 def _pair(form: _Form, name_field: str, data_field: str) -> tuple[str, Draft] | None:
-    """A file with its name; both or none."""
+    """A file and its name, None if neither was given. Raises: MalformedField if only one was."""
     name, draft = form.texts.get(name_field, ""), form.files.get(data_field)
     if draft is None:
         if name:
@@ -169,7 +169,7 @@ def _pair(form: _Form, name_field: str, data_field: str) -> tuple[str, Draft] | 
 
 
 def _text(name: str, pieces: Iterator[bytes]) -> str:
-    """A name of a file, "" for none. Raises: MalformedField."""
+    """A file name, "" for none. Raises: MalformedField."""
     raw = b""
     for piece in pieces:
         raw += piece
@@ -180,5 +180,5 @@ def _text(name: str, pieces: Iterator[bytes]) -> str:
     except UnicodeDecodeError:
         raise MalformedField(name, "is not UTF-8") from None
     if "/" in text or text.startswith(".") or not text.isprintable():
-        raise MalformedField(name, "must be the name of a file, without folder and without a dot before it")
+        raise MalformedField(name, "must be a file name without a folder and without a leading dot")
     return text

@@ -19,11 +19,11 @@ from micromdm_py.storage.records import SEARCHED, NewEntry, Once
 __all__ = ["Bulk", "BulkStore", "check_confirmed"]
 
 BATCH = 256
-"""Commands of one transaction."""
+"""Commands queued in one transaction."""
 MAX_TARGETS = 100_000
 DANGEROUS = frozenset({"EraseDevice", "DeviceLock"})
 FREE = 10
-"""Dangerous commands that one request may queue without saying how many."""
+"""How many dangerous commands one request may queue without `confirm`."""
 
 _FIELDS = ("udids", "filter", "command", "dry_run", "confirm", *OPTIONS)
 _FILTER = (*SEARCHED, "state", "seen_before", "seen_after")
@@ -32,12 +32,12 @@ Line = dict[str, object]
 
 
 class BulkStore(CommandQueue, Enrollments, Protocol):
-    """What is needed of the store."""
+    """What bulk commands need of the store."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A request that was read: whom, what, how; `dry_run`: queue nothing; `key`: Idempotency-Key."""
+    """A request as read; `dry_run`: queue nothing; `key`: Idempotency-Key."""
 
     ids: list[str]
     command: NewCommand
@@ -47,7 +47,7 @@ class _Job:
 
 
 class Bulk:
-    """Queues a command to each of many devices, several hundred in one transaction."""
+    """Queues one command for each of many devices, several hundred in one transaction."""
 
     def __init__(
         self,
@@ -71,19 +71,19 @@ class Bulk:
         query: Mapping[str, object],
         key: str = "",
     ) -> tuple[bool, bytes]:
-        """Queue a command to each device that is named, or to each that fits a filter.
+        """Queue a command for each device that is named, or for each that matches a filter.
 
         Args:
             body: `{"udids": […]}` or `{"filter": {…}}` with `command`, a JSON command without `udid`; perhaps
                 `dry_run`, `confirm` (how many devices, for dangerous commands) and options.
-            permit: called once, with how many, before anything is stored.
-            permit_search: called before a filter is looked at, which tells what devices there are; may raise
+            permit: called once, with the number of devices, before anything is stored.
+            permit_search: called before a filter is applied, as that shows which devices there are; may raise
                 Forbidden.
             query: options (`service.options`) given beside the body.
-            key: Idempotency-Key; a device that has got its command by it gets no other.
-        Returns: whether something was queued; and `{"results": [line, …], "queued": n, "failed": n}` with one
+            key: Idempotency-Key; a device whose command was queued under it before gets no other.
+        Returns: whether anything was queued; and `{"results": [line, …], "queued": n, "failed": n}` with one
             line for each device.
-        Raises: MalformedField, Forbidden; StorageUnavailable when nothing was queued for that reason.
+        Raises: MalformedField, Forbidden; StorageUnavailable if nothing could be queued because of it.
         """
         job = self._read(body, query, permit, permit_search, key)
         lines: list[Line] = []
@@ -134,7 +134,7 @@ class Bulk:
         return convert_fields({**command, "udid": "-"}, strict=self._strict, make_uuid=self._make_uuid)
 
     def _matching(self, wanted: Any) -> Iterator[str]:  # Any: a JSON value
-        """Devices that fit a filter."""
+        """Ids of the devices that match a filter."""
         if not isinstance(wanted, dict):
             raise MalformedField("filter", "must be an object")
         for name, value in wanted.items():
@@ -148,7 +148,7 @@ class Bulk:
             page = self._store.search_devices(search)
             count += len(page.devices)
             if count > MAX_TARGETS:
-                raise MalformedField("filter", f"fits more than {MAX_TARGETS} devices")
+                raise MalformedField("filter", f"matches more than {MAX_TARGETS} devices")
             yield from (record.enrollment_id for record in page.devices)
             if not page.next:
                 return
@@ -165,11 +165,11 @@ class Bulk:
             if not some_queued:
                 raise
             return [{"udid": name, "error": str(fault)} for name in ids]
-        except MdmError:  # of one of them: each for itself, then
+        except MdmError:  # because of one of them: try each by itself
             return [self._queue_one(order, job.key) for order in orders]
 
     def _checked(self, name: str) -> Line:
-        """The line of a dry run; an id need not be known."""
+        """The line of a dry run; the id need not be known."""
         try:
             self._store.enrollment(check_api_id("udid", name))
         except NotFound:
@@ -209,7 +209,7 @@ def _ids(value: Any) -> list[str]:  # Any: a JSON value
 
 
 def check_confirmed(request_type: str, count: int, confirm: object) -> None:
-    """Let nobody erase or lock many devices who has not said how many.
+    """Refuse to erase or lock many devices unless the caller has said how many.
 
     Args:
         request_type: of the command.

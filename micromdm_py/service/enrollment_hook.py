@@ -1,6 +1,6 @@
-"""The enrollment hook: a service of the organization that says which users may enrol their devices.
+"""The enrollment hook: a service of the organization that decides which users may enrol their devices.
 
-Questions and answers are JSON; 403 refuses, and its `message` is for the user.
+Questions and answers are JSON. A 403 refuses; its `message` is shown to the user.
 """
 
 import json
@@ -30,7 +30,7 @@ class HookReply:
 
 
 class Hook:
-    """Asks a service of the organization, a bounded number of questions at a time."""
+    """Asks the service, with a limited number of questions at a time."""
 
     def __init__(self, ask: Callable[[bytes], HookReply], *, slots: int) -> None:
         """Ask at most `slots` questions at once.
@@ -56,7 +56,7 @@ class Hook:
             ) from None
         url = found.get("base_url") or ""
         if not isinstance(url, str) or (url and not _is_https(url)):
-            raise UpstreamFailed("enrollment hook: base_url is no https URL")
+            raise UpstreamFailed("enrollment hook: base_url is not an https URL")
         return Place(kind, url)
 
     def account(self, kind: AccountEnrollment, token: str, device: Mapping[str, object]) -> str | SignIn:

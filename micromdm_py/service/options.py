@@ -1,4 +1,4 @@
-"""How a command is to be queued: what callers may say beside the command itself."""
+"""How a command is to be queued: what callers may give beside the command itself."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ _FLAGS = {"true": True, "1": True, "yes": True, "": True, "false": False, "0": F
 
 @dataclass(frozen=True, slots=True)
 class QueueOptions:
-    """Attributes as in `storage.records.NewEntry`."""
+    """How a command is to be queued; the attributes are those of `storage.records.NewEntry`."""
 
     supersede: bool = False
     group: str = ""
@@ -26,7 +26,7 @@ class QueueOptions:
 
     @property
     def replaces(self) -> str:
-        """The group whose open commands are replaced; "" for none, and for that of the request type."""
+        """The group whose open commands are replaced, if it is a named one, else ""."""
         return self.group if self.supersede else ""
 
     def apply(self, entry: NewEntry) -> NewEntry:
@@ -49,16 +49,16 @@ def read_options(query: Mapping[str, object], body: Mapping[str, object], *, now
     """Read options by the names in `protocol.commands.OPTIONS`.
 
     Args:
-        query: texts from the query of a request; what the body says comes before it.
-        body: JSON values; null says nothing.
-        now: the present time, for `ttl`.
+        query: texts from the query of a request; the body overrides it.
+        body: JSON values; null counts as absent.
+        now: current time, for `ttl`.
     Raises: MalformedField.
     """
     given = {name: value for name, value in {**query, **body}.items() if value is not None}
     if not given:
         return _PLAIN
     if "ttl" in given and "expires_at" in given:
-        raise MalformedField("ttl", "goes without expires_at")
+        raise MalformedField("ttl", "cannot be given together with expires_at")
     expires_at = now + timedelta(seconds=_ttl(given["ttl"])) if "ttl" in given else None
     if "expires_at" in given:
         expires_at = read_time("expires_at", _text("expires_at", given["expires_at"]))

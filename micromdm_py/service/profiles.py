@@ -27,7 +27,7 @@ class Profiles:
     """What an administrator does with profiles; replies are JSON documents in bytes."""
 
     def __init__(self, shelf: Shelf, sign: Callable[[bytes], bytes]) -> None:
-        """Keep them on `shelf`; `sign` wraps a profile in a signature of the server."""
+        """Keep them on `shelf`; `sign` wraps a profile in the server's signature."""
         self._shelf, self._sign = shelf, sign
 
     def list(self, body: bytes) -> bytes:
@@ -91,7 +91,7 @@ class Profiles:
 
 
 def payload_identifier(profile: bytes) -> str:
-    """The PayloadIdentifier of a profile, as it is or signed; who has signed it is not checked.
+    """The PayloadIdentifier of a profile, plain or signed; who signed it is not checked.
 
     Raises: MalformedField for the field `Mobileconfig`.
     """
@@ -101,14 +101,14 @@ def payload_identifier(profile: bytes) -> str:
             raise MalformedRequest("it is a binary property list")
         found = loads(content).get("PayloadIdentifier")
     except (MalformedRequest, SignatureInvalid) as fault:
-        raise MalformedField("Mobileconfig", f"is not XML nor signed by CMS: {fault}") from None
+        raise MalformedField("Mobileconfig", f"is neither XML nor signed with CMS: {fault}") from None
     if not isinstance(found, str) or not found:
         raise MalformedField("Mobileconfig", "empty PayloadIdentifier in profile")
     return found
 
 
 def _is_signed(profile: bytes) -> bool:
-    """Whether it is CMS: DER begins with the tag of a sequence, which no property list does."""
+    """Whether it is CMS: DER begins with the tag of a sequence, as no property list does."""
     return profile.startswith(b"\x30")
 
 

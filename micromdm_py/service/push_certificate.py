@@ -53,7 +53,7 @@ class PushCertificates:
         return json_reply({"cert": base64_text(certificate.public_bytes(serialization.Encoding.DER))})
 
     def all(self) -> bytes:
-        """All certificates, one for each topic, with dates and the number of devices enrolled with it."""
+        """The certificates of all topics, with their dates and the number of devices enrolled with each."""
         enrolled, current = self._enrollments.enrolled_topics(), self._current()
         found = []
         for one in self._book.push_certificates():
@@ -75,7 +75,7 @@ class PushCertificates:
 
         Args:
             body: JSON with `cert` and `key`, each base64 of PEM (DER is taken too).
-            force: accept another topic although devices are enrolled with the old one.
+            force: accept a new topic although devices are enrolled with another.
         Raises: MalformedField when it cannot push; Conflict for another topic.
         """
         found = read_object(body, trailing="ignore")
@@ -97,7 +97,7 @@ class PushCertificates:
 
     def _check_topic(self, topic: str) -> None:
         if topic == self._current():
-            return  # a renewal, whatever topics there have been before
+            return  # a renewal, whatever other topics there are
         others = {t: n for t, n in self._enrollments.enrolled_topics().items() if t and t != topic}
         if others:
             known = ", ".join(f"{count} with {name}" for name, count in sorted(others.items()))
@@ -118,7 +118,7 @@ def check_pair(certificate: bytes, key: bytes, now: datetime) -> PushCertificate
     """Check that a certificate and a key can push.
 
     Args:
-        certificate: PEM (of several the first counts) or DER.
+        certificate: PEM (the first one counts) or DER.
         key: unencrypted, PKCS#1, PKCS#8 or SEC 1, PEM or DER.
         now: aware UTC; the certificate must be valid then.
     Returns: both as PEM, with the topic.
@@ -136,7 +136,7 @@ def check_pair(certificate: bytes, key: bytes, now: datetime) -> PushCertificate
     topic = names[0].value if names else ""
     if not isinstance(topic, str) or not topic.startswith(TOPIC_PREFIX):
         raise MalformedField(
-            "cert", f"is no MDM push certificate: its subject has no UID beginning with {TOPIC_PREFIX}"
+            "cert", f"is not an MDM push certificate: its subject has no UID beginning with {TOPIC_PREFIX}"
         )
     check_id("cert", topic)
     if not begin <= now <= end:

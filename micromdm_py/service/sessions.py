@@ -1,4 +1,4 @@
-"""Sessions of people who look at the pages: opened with the API key or a token, kept as a cookie.
+"""Sessions of people who use the admin pages: opened with the API key or a token, kept in a cookie.
 
 Documents kept: kind `session`, by SHA-256 of the cookie in hex: JSON with the end of the session, the name of
 the token ("" for the API key) and a hash of the API key, so that a new key ends the sessions of the old one.
@@ -34,7 +34,7 @@ class Sessions:
         now: Callable[[], datetime],
         make_secret: Callable[[int], str],
     ) -> None:
-        """Take `api_key` ("" for none) and what `tokens` knows; `make_secret` gives random URL-safe text."""
+        """Accept `api_key` ("" for none) and `tokens`; `make_secret` gives random URL-safe text."""
         self._shelf, self._tokens, self._key = shelf, tokens, api_key
         self._now, self._make_secret = now, make_secret
 
@@ -57,7 +57,7 @@ class Sessions:
         return cookie
 
     def caller(self, cookie: str) -> Caller:
-        """Who a session belongs to, with what that caller may do now. Raises: Unauthenticated."""
+        """The caller that a session belongs to, with its present grants. Raises: Unauthenticated."""
         try:
             row = self._shelf.document(_KIND, _digest(cookie))
         except NotFound:

@@ -1,4 +1,4 @@
-"""Tokens for callers of the admin API: made once, known afterwards by their hash alone.
+"""Tokens for callers of the admin API; of their secrets only hashes are kept.
 
 Documents kept: kind `token`, by name: JSON of the token; kind `token-hash`, by SHA-256 in hex: the name.
 """
@@ -24,14 +24,14 @@ _KIND, _HASH = "token", "token-hash"
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What is known of a token besides its secret.
+    """A token without its secret.
 
     Attributes:
         name: who uses it; unique.
         grants: what it allows.
         created_at: when it was made.
-        expires_at: from when on it is refused, None for never.
-        revoked_at: since when it is refused, None while it is good.
+        expires_at: when it stops being good, None for never.
+        revoked_at: when it was revoked, None if it was not.
     """
 
     name: str
@@ -56,21 +56,20 @@ class Tokens:
 
         Args:
             shelf: documents of the store.
-            known: every permission there is; a token that allows none of them would be a slip.
-            now: the clock.
+            known: every permission there is; a grant that covers none of them is refused as a slip.
+            now: current time, aware UTC.
             make_secret: turns a number of random bytes into URL-safe text.
         """
         self._shelf, self._known, self._now, self._make_secret = shelf, known, now, make_secret
 
     def create(self, name: str, permissions: Sequence[str], lifetime: timedelta | None = None) -> str:
-        """Make a token and return its secret, which is told only here.
+        """Make a token and return its secret, which nobody can get later.
 
         Args:
             name: who is going to use it.
             permissions: what it allows, see `service.access`.
             lifetime: how long it is good; None for ever.
-
-        Raises: MalformedField; Conflict when there is one of that name, also a revoked one.
+        Raises: MalformedField; Conflict if there is one of that name, even if it was revoked.
         """
         if check_id("name", name) == ADMINISTRATOR.name:
             raise MalformedField("name", "is that of the API key in the audit log")
@@ -115,22 +114,22 @@ class Tokens:
         return [_decode(name, row) for name, row in self._shelf.documents(_KIND)]
 
     def exist(self) -> bool:
-        """Whether any token that was not revoked exists."""
+        """Whether there is any token that was not revoked."""
         return bool(self._shelf.documents(_HASH, limit=1))
 
     def caller(self, secret: str) -> Caller:
-        """Who a secret belongs to. Raises: Unauthenticated."""
+        """The caller that a secret belongs to. Raises: Unauthenticated."""
         if not secret.startswith(PREFIX):
             raise Unauthenticated("Invalid Token")
         try:
-            # Looked up by hash: how long that takes says nothing of the secret.
+            # Looked up by its hash, so that the time this takes says nothing about the secret.
             name = self._shelf.document(_HASH, _digest(secret)).decode()
         except NotFound:
             raise Unauthenticated("Invalid Token") from None
         return self.named(name)
 
     def named(self, name: str) -> Caller:
-        """Who has the token of a name, while it is good. Raises: Unauthenticated."""
+        """The caller that has the token of a name, as long as it is good. Raises: Unauthenticated."""
         try:
             token = _decode(name, self._shelf.document(_KIND, name))
         except NotFound:

@@ -1,7 +1,7 @@
 """Users: accounts that blueprints create on devices, and the people behind user channels.
 
 Documents: kind `user`, by uuid: JSON of the fields that MicroMDM's clients know; kind `user-channel`, by id
-of the device, a colon and the SHA-256 of who on it (two ids can be too long for a name): the uuid of the
+of the device, a colon and the SHA-256 of the user's id (two ids can be too long for a name): the uuid of the
 user.
 """
 
@@ -35,7 +35,7 @@ class User:
 
     Attributes:
         uuid: key of the record, made by the server or by the caller.
-        udid, user_id: the user channel, "" for an account that is only a plan.
+        udid, user_id: the user channel, "" for an account that no device has yet.
         user_shortname, user_longname: names of the account.
         auth_token: push token of the channel in hex.
         password_hash: property list with a salted hash, b"" for none.
@@ -65,7 +65,7 @@ class Users:
         """The users that match the filter in the body, by uuid.
 
         Args:
-            body: JSON with `filter_user_id`, `filter_udid` (any of), `page`, `per_page` (0: all).
+            body: JSON with `filter_user_id`, `filter_udid` (any of these), `page`, `per_page` (0: all).
         """
         found = read_fields(body)
         ids, udids = strings(found, "filter_user_id"), strings(found, "filter_udid")
@@ -141,14 +141,14 @@ class Users:
     def _password(self, found: dict[str, Json]) -> bytes:
         given, password = data(found, "password_hash"), _text(found, "password")
         if given and password:
-            raise MalformedField("password", "must not come together with password_hash")
+            raise MalformedField("password", "cannot be given together with password_hash")
         return self._hash(password) if password else given
 
     def seen(self, ref: EnrollmentRef, token: bytes) -> None:
-        """Keep who a user channel belongs to, as its TokenUpdate tells.
+        """Keep whom a user channel belongs to, as its TokenUpdate says.
 
-        A user that is new replaces the others that were seen on the device, as MicroMDM's clients know it;
-        not on a Shared iPad.
+        As with MicroMDM, a new user replaces the others that were seen on the device, except on a Shared
+        iPad.
         """
         channel = _channel(ref.device_id, ref.user_id, ref.user_short_name)
 
@@ -178,7 +178,7 @@ def _forget_users_of(shelf: Documents, device_id: str) -> None:
 
 
 def channel_name(user: User) -> str:
-    """The name of the document that leads from the channel of a user to the user."""
+    """Name of the document that leads from a user's channel to the user."""
     return _channel(user.udid, user.user_id, user.user_shortname)
 
 

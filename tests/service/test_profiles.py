@@ -83,7 +83,7 @@ def test_a_signed_profile_keeps_its_signature(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"hello world", "is not XML nor signed"),
+        (b"hello world", "is neither XML nor signed"),
         (b"", "no Mobileconfig data"),
         (sample("body.plist"), "empty PayloadIdentifier"),
         (dumps_indented({"PayloadIdentifier": ""}), "empty PayloadIdentifier"),
@@ -92,7 +92,7 @@ def test_a_signed_profile_keeps_its_signature(bench: Bench) -> None:
         (signed(profile("com.example.b")), "does not match"),
         (signed(profile()).replace(b"Configuration", b"configuration"), "messageDigest"),
         (sign_detached(profile(), rsa_key("device"), certificate("device")), "holds no content"),
-        (b"\x30\x80junk", "is not XML nor signed"),
+        (b"\x30\x80junk", "is neither XML nor signed"),
         (b"bplist00\xd0\x08" + bytes(7) + b"\x01\x01" + bytes(7) + b"\x01" + bytes(15) + b"\x09", "binary"),
     ],
 )

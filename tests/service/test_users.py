@@ -98,7 +98,7 @@ def test_a_password_is_kept_as_its_hash_alone(bench: Bench) -> None:
 
 
 def test_a_password_and_a_hash_contradict(bench: Bench) -> None:
-    with pytest.raises(MalformedField, match="password: must not come together with password_hash"):
+    with pytest.raises(MalformedField, match="password: cannot be given together with password_hash"):
         bench.put({**FULL, "password": "clear"})
 
 

@@ -1,6 +1,6 @@
 """Calls to Apple on behalf of administrators, answered in MicroMDM's shapes.
 
-They are made inside the request: at most a few at once, each with a time limit of the caller's.
+They are made within the request: only a few at once, each with the time limit that the caller sets.
 """
 
 import json
@@ -31,20 +31,21 @@ logger = logging.getLogger(__name__)
 class DepProxy:
     """What an administrator asks Apple; bodies and replies are JSON documents in bytes.
 
-    Every method takes the name of a token, None for the default one. Raises: MalformedField; NotConfigured
-    without token; NotFound for another name; Busy; UpstreamBusy and UpstreamFailed with Apple's code and what
-    to do about it. Where there is a `tell` it learns what is going to be changed.
+    Every method takes the name of a token, None for the default one; a `tell` learns what is going to be
+    changed.
+    Raises: MalformedField; NotConfigured without a token; NotFound for another name; Busy; UpstreamBusy and
+    UpstreamFailed with Apple's code and what to do about it.
     """
 
     def __init__(
         self, accounts: Accounts, roster: Roster, call: DepCaller, slots: int, *, now: Callable[[], datetime]
     ) -> None:
-        """Allow `slots` calls at once; assignments are also written down in `roster`."""
+        """Allow `slots` calls at once; assignments are also noted in `roster`."""
         self._accounts, self._roster, self._call, self._now = accounts, roster, call, now
         self._slots = Slots(slots, "too many calls to Apple's device assignment service at the moment")
 
     def define_profile(self, body: bytes, name: str | None, *, tell: Tell = tell_nobody) -> bytes:
-        """Keep a profile at Apple's, and assign it to the devices that it names."""
+        """Store a profile with Apple, and assign it to the devices that it names."""
         request = shapes.profile_request(read_object(body, trailing="ignore"))
         tell(_listed(request["profile_name"], request["devices"]))
         found = self._ask("define profile", name, "POST", "/profile", request)
@@ -57,7 +58,7 @@ class DepProxy:
         return json_reply(shapes.profile(self._ask("fetch profile", name, "GET", path)))
 
     def assign_profile(self, body: bytes, name: str | None, *, tell: Tell = tell_nobody) -> bytes:
-        """Give a profile to devices. The rule leaves them alone until it is set again."""
+        """Assign a profile to devices. Automatic assignment leaves them alone until its rule is renewed."""
         found = read_object(body, trailing="ignore")
         uuid, serials = field(found, "id", str) or "", _serials(found)
         tell(_listed(uuid, serials))
@@ -65,7 +66,7 @@ class DepProxy:
         return self._assigned(self._ask("assign profile", name, "PUT", "/profile/devices", request), name)
 
     def remove_profile(self, body: bytes, name: str | None, *, tell: Tell = tell_nobody) -> bytes:
-        """Take the profile away from devices. The rule leaves them alone until it is set again."""
+        """Remove the profile of devices. Automatic assignment leaves them alone until its rule is renewed."""
         serials = _serials(read_object(body, trailing="ignore"))
         tell(_listed("no profile", serials))
         found = self._ask("remove profile", name, "DELETE", "/profile/devices", {"devices": serials})
@@ -111,7 +112,7 @@ def _listed(what: str, serials: Sequence[str]) -> str:
 def _serials(found: Mapping[str, Json]) -> tuple[str, ...]:
     serials = strings(found, "serials")
     if len(serials) > shapes.MAX_SERIALS:
-        raise MalformedField("serials", f"must be at most {shapes.MAX_SERIALS}")
+        raise MalformedField("serials", f"must have at most {shapes.MAX_SERIALS} entries")
     for position, serial in enumerate(serials):
         check_id(f"serials[{position}]", serial)
     return serials
