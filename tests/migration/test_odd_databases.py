@@ -1,5 +1,6 @@
 """Databases with a history: what is odd in them is served as before or named in the report."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +59,17 @@ def enrollments(pieces: list[Moved]) -> dict[str, MovedEnrollment]:
 
 def lost(report: Report, bucket: str) -> list[tuple[str, str]]:
     return report.buckets[bucket].lost
+
+
+def test_a_sound_database_is_told_nothing_of_topics_and_every_enrollment_is_counted(
+    old: Database, moves: Import
+) -> None:
+    pieces, report = moves(old)
+    assert not [line for line in report.warnings if "topic" in line or "push certificate" in line]
+    kinds = Counter(one.record.kind for one in enrollments(pieces).values())
+    assert {kind.replace("_", " "): count for kind, count in kinds.items() if kind} == {
+        name: count for name, count in report.enrollments.items() if name not in ("blocked", "unknown")
+    }
 
 
 def test_archives_of_older_releases_are_left_out(old: Database, moves: Import) -> None:
