@@ -1,13 +1,14 @@
-"""One receiver's events on their way: what may be sent now, and what has to be written down.
+"""The events that one receiver still has to get: what may be sent now, and what has to be written down.
 
 No network, no store and no clock in here; `service.outbox` brings them together. The rules:
 
-* Events of one enrollment go one at a time, in order. Enrollments do not wait for each other; the oldest
-  event that may go goes first.
-* The cursor passes an event when it is delivered, given up, not wanted, or *held*: kept in the receiver's
-  own list. A refused event is held at once, so that its tries are not forgotten; one that waits for a time
-  when others after it are done; any other only when it stands in the way of many, or of reading on.
-* When nobody gets through (`backoff.Gate`) nothing is held: the cursor waits where it is.
+* Events of one enrollment are sent one at a time, in order. Enrollments do not wait for each other: of all
+  events that may be sent, the oldest goes first.
+* The cursor passes an event that is delivered, given up, not wanted, or *held*, which means kept in the
+  receiver's own list in the store. A refused event is held at once, so that its tries are not forgotten. One
+  that waits for its time is held when later ones are done, any other only when it stands in the way of many,
+  or of reading on.
+* While nothing gets through (`backoff.Gate`), nothing is held: the cursor waits where it is.
 """
 
 from collections import deque
@@ -23,30 +24,30 @@ from micromdm_py.storage.records import HeldEvent, StoredEvent
 __all__ = ["Backlog", "Delivery", "Progress"]
 
 MAX_TRIES = 10
-"""A refused event is given up after so many tries; with `REFUSED` that takes eleven minutes at most."""
+"""After so many tries a refused event is given up; with `REFUSED` that takes eleven minutes at most."""
 REFUSED = Backoff(1.25, 2.0, 900.0)
 UNREACHABLE = Backoff(1.25, 1.5, 900.0)
 NOBODY = Backoff(1.25, 1.5, 60.0)
-"""While a receiver answers nobody. A try a minute costs it nothing, and its return is noticed soon."""
+"""While a receiver does not answer at all. One try a minute costs little and notices soon that it is back."""
 
 MAX_EVENTS = 512
 MAX_BYTES = 8 << 20
-"""Events kept in memory until they are done; the size may be exceeded by one page."""
+"""Most events, and bytes, kept in memory until they are done; one page may come on top of the bytes."""
 MAX_AHEAD = 256
-"""Events done before one that is not; a crash would repeat them."""
+"""Most events done after one that is not done; a crash would repeat them."""
 SLOW = timedelta(seconds=0.1)
-"""A line whose event has been on its way for longer may not fill the memory."""
+"""A line whose event is on its way for longer gives way when the memory is full."""
 _PAGE = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One event that is to be sent now.
+    """An event to send now.
 
     Attributes:
-        sequence: its place among all events.
-        enrollment_id: whose order it belongs to.
-        event: the event, None when only the store has it.
+        sequence: its number among all events.
+        enrollment_id: the enrollment whose line it is in.
+        event: the event, None when it is only in the store.
     """
 
     sequence: int
@@ -67,10 +68,10 @@ class Progress:
 
 
 class Backlog:
-    """See the module. Everything is called from one thread."""
+    """See the module. All methods are called from one thread."""
 
     def __init__(self, cursor: int, wants: Callable[[str], bool], draw: Callable[[], float]) -> None:
-        """Begin behind `cursor`.
+        """Begin after `cursor`.
 
         Args:
             cursor: the receiver's cursor in the store.
@@ -82,10 +83,10 @@ class Backlog:
         self.unsettled = 0
         self._wants, self._draw = wants, draw
         self._lines = Lines()
-        self._order: deque[int] = deque()  # sequences behind the cursor
+        self._order: deque[int] = deque()  # sequences after the cursor
         self._events: dict[int, StoredEvent] = {}  # those of them that are neither done nor held
         self._bytes, self._mean_bytes = 0, MAX_BYTES // _PAGE
-        self._unanswered: set[str] = set()  # lines that got no answer while nobody else got one
+        self._unanswered: set[str] = set()  # lines that got no answer while no other line got one
         self._hold: dict[int, HeldEvent] = {}
         self._release: set[int] = set()
         self._dead: dict[int, HeldEvent] = {}
@@ -97,7 +98,7 @@ class Backlog:
     def restore(self, held: Iterable[HeldEvent], now: datetime) -> None:
         """Take in what was held before a restart, in order of sequence.
 
-        None waits longer than it ever would, if the clock was ahead when that was planned.
+        No wait is longer than the longest delay, even if the clock was ahead when it was planned.
         """
         latest = now + timedelta(seconds=REFUSED.longest_s)
         for one in held:
@@ -133,7 +134,7 @@ class Backlog:
     # -- sending
 
     def take(self, now: datetime) -> Delivery | None:
-        """The next event that may be sent, None when there is none at the moment."""
+        """The next event that may be sent, None when there is none now."""
         if not self.ready(now):
             return None
         line = self._lines.least_tried() if self.gate.closed else self._lines.next_ready()
@@ -147,7 +148,7 @@ class Backlog:
         return Delivery(sequence, line.enrollment_id, event)
 
     def finish(self, delivery: Delivery, event: StoredEvent, result: DeliveryResult, now: datetime) -> bool:
-        """Take note of a result; returns whether the receiver has become reachable or unreachable by it."""
+        """Note a result; returns whether it shows that the receiver has become reachable or unreachable."""
         line = self._lines[delivery.enrollment_id]
         line.busy_since = None
         self.unsettled += 1
@@ -196,7 +197,7 @@ class Backlog:
         return bool(pending) or self._cursor() != self._settled_cursor
 
     def progress(self, now: datetime) -> Progress:
-        """What is to be written down now; it stays pending until `written` is told."""
+        """What is to be written down now; it stays pending until it is passed to `written`."""
         self._hold_what_is_in_the_way(now)
         return Progress(
             self._cursor(),
@@ -221,11 +222,11 @@ class Backlog:
         self.unsettled = 0
 
     def expire(self, before: datetime, held: Iterable[HeldEvent], now: datetime) -> int:
-        """Give up what is older than `before` and was tried, or waits behind such; returns how many.
+        """Give up events older than `before` that were tried, or wait behind such; returns how many.
 
         Args:
             before: end of the retention time.
-            held: the oldest held events of the store, in order of sequence.
+            held: the oldest held events in the store, in order of sequence.
             now: current time.
         """
         buried = 0
@@ -249,7 +250,7 @@ class Backlog:
         return line.first == event.sequence and not line.busy_since and event.created_at < before
 
     def _drop(self, line: Line) -> None:
-        """Be done with the first event of a line."""
+        """Take the first event off a line, as done."""
         sequence = line.first
         if sequence is None:
             return
@@ -295,7 +296,7 @@ class Backlog:
         return self.gate.failed(line.enrollment_id, now, min(result.retry_after_s, NOBODY.longest_s))
 
     def _retry_unanswered(self, answered: Line) -> None:
-        """Now that somebody has got an answer, try the others once more; from then on they are `alone`."""
+        """Now that one line got an answer, try those without one again; from then on they are `alone`."""
         self._unanswered.discard(answered.enrollment_id)
         for enrollment_id in self._unanswered:
             line = self._lines[enrollment_id]
@@ -327,7 +328,7 @@ class Backlog:
                 self._hold_first(line)
 
     def _hold_first(self, line: Line) -> None:
-        """Move the first event in memory of a line to the held ones."""
+        """Move the first event that a line has in memory to the held ones."""
         sequence = line.fresh.popleft()
         event = self._events.pop(sequence)
         self._bytes -= len(event.body)

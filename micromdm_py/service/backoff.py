@@ -1,4 +1,4 @@
-"""How long to wait after a failure, and when to take a whole service for down."""
+"""How long to wait after a failure, and when to consider a whole service down."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ class Backoff:
     """Waiting times that grow with every failure.
 
     Attributes:
-        first_s: longest wait after the first failure.
-        factor: how much longer each next one is.
-        longest_s: where the growth ends.
+        first_s: longest wait after the first failure, in seconds.
+        factor: how many times longer each further wait is.
+        longest_s: longest wait of all, in seconds.
     """
 
     first_s: float
@@ -26,8 +26,8 @@ class Backoff:
 
         Args:
             failures: how many.
-            draw: gives a random number of [0, 1); it shortens the wait by up to a fifth, so that what
-                failed together is not tried together.
+            draw: gives a random number of [0, 1), which shortens the wait by up to a fifth, so that what
+                failed together is not tried again together.
         """
         plain = min(self.first_s * self.factor ** min(failures - 1, 100), self.longest_s)
         return timedelta(seconds=plain * (1 - 0.2 * draw()))
@@ -36,8 +36,8 @@ class Backoff:
 class Gate:
     """Closes when a whole service seems down, and then lets single tries through.
 
-    One enrollment whose calls fail says nothing about the others; three different ones in a row, with no
-    answer to anybody in between, say that nobody gets through.
+    Failing calls for one enrollment say nothing about the others. When calls for `ENOUGH` different ones
+    fail, with no answer to any call in between, the service is considered down.
     """
 
     ENOUGH = 3
@@ -64,11 +64,11 @@ class Gate:
         self._trying = self.closed
 
     def withdraw(self) -> None:
-        """Note that a call that had begun was not made after all."""
+        """Note that the call that had begun was not made after all."""
         self._trying = False
 
     def answered(self) -> bool:
-        """Open: the service has answered somebody. Returns whether it was closed."""
+        """Open the gate, as the service has answered. Returns whether it was closed."""
         was_closed = self.closed
         self._failing.clear()
         self._rounds, self._trying, self.next_try_at = 0, False, None
@@ -80,8 +80,8 @@ class Gate:
         Args:
             who: the enrollment.
             now: current time.
-            at_least_s: how long the service has asked to be left alone, in seconds.
-            for_all: it is known that nobody will get through.
+            at_least_s: how long the service wants to be left alone, in seconds.
+            for_all: whether it is clear that no other call would get an answer.
         """
         was_closed = self.closed
         if not was_closed:

@@ -30,7 +30,7 @@ __all__ = ["CertificateAuthority", "ChallengeRule", "create_authority"]
 CA_DAYS = 5 * 365 + 1
 CA_KEY_BITS = 2048
 BACKDATE = timedelta(minutes=10)
-"""How far before its issuance a certificate begins, for devices whose clock is slow."""
+"""How long before it is issued a certificate becomes valid, for devices whose clock is slow."""
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +40,8 @@ class ChallengeRule:
     """Which SCEP challenges are accepted.
 
     Attributes:
-        static: the one challenge for everybody.
-        one_time: only one-time challenges are accepted, the static one is not.
+        static: the challenge that is the same for all devices.
+        one_time: accept one-time challenges only, not the static one.
     """
 
     static: str = field(default="micromdm", repr=False)
@@ -49,7 +49,7 @@ class ChallengeRule:
 
 
 def create_authority(depot: Depot, now: datetime) -> None:
-    """Make the authority of a new store; an existing one stays."""
+    """Make the authority of a new store; one that exists stays."""
     if depot.authority() is not None:
         return
     key = rsa.generate_private_key(65537, CA_KEY_BITS)
@@ -100,8 +100,8 @@ class CertificateAuthority:
 
         Args:
             message: the CMS of the request.
-        Returns: a CertRep, of success or failure.
-        Raises: MalformedRequest when the message is not to be read at all.
+        Returns: a CertRep with the certificate, or with the reason for a failure.
+        Raises: MalformedRequest when the message cannot be read.
         """
         authority, key = self._authority
         request = parse_pki_message(message, authority, key)

@@ -1,6 +1,6 @@
-"""Check-in: a device enrols, tells its push data, leaves, escrows or fetches its bootstrap token.
+"""Check-in: a device enrols, sends its push data, leaves, escrows or fetches its bootstrap token.
 
-Source: Apple, "Check-in"; what is answered and which messages make an event is MicroMDM's.
+Source: Apple, "Check-in"; the replies, and which messages make an event, are MicroMDM's.
 """
 
 import base64
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 class CheckInService:
-    """One check-in message, from the signed bytes to the body of the reply."""
+    """Handles one check-in message, from the signed bytes to the body of the reply."""
 
     def __init__(
         self,
@@ -52,20 +52,32 @@ class CheckInService:
         now: Callable[[], datetime],
         make_uuid: Callable[[], str],
     ) -> None:
-        """Store events only when somebody wants them; `wake` tells the courier that there is work."""
+        """Prepare.
+
+        Args:
+            store: where enrollments are.
+            identities: decides which certificates are accepted.
+            declarative: passes declarative management requests on.
+            blueprints: gives the commands for a device that has just enrolled.
+            users: keeps whom user channels belong to.
+            wants_events: whether to store webhook events.
+            wake: tells the courier that there is work.
+            now: current time, aware UTC.
+            make_uuid: makes event ids.
+        """
         self._store, self._identities, self._declarative = store, identities, declarative
         self._blueprints, self._users = blueprints, users
         self._wants_events, self._wake = wants_events, wake
         self._now, self._make_uuid = now, make_uuid
 
     def __call__(self, body: bytes, certificate: Certificate, url_params: Mapping[str, str]) -> bytes:
-        """Take one check-in message through to its reply.
+        """Handle a check-in message.
 
         Args:
             body: the message exactly as received.
-            certificate: the identity, its signature over the body already verified.
+            certificate: the identity, whose signature of the body is already verified.
             url_params: query parameters of the request.
-        Returns: the body of the reply; b"" for most messages.
+        Returns: the body of the reply, b"" for most messages.
         Raises: SignatureInvalid, IdentityMismatch, MalformedRequest, UserChannelDeclined, NotFound,
             NotConfigured, UpstreamFailed, Busy, StorageUnavailable.
         """

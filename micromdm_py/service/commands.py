@@ -26,15 +26,15 @@ logger = logging.getLogger(__name__)
 
 
 class Permit(Protocol):
-    """Says whether a caller may queue a command."""
+    """Decides whether a caller may queue a command."""
 
     def __call__(self, api_id: str, request_type: str, replaces: str, /) -> None:
-        """Return if so.
+        """Return if the caller may.
 
         Args:
-            api_id: for whom it is.
+            api_id: whom the command is for.
             request_type: what it is.
-            replaces: the group of open commands that it takes the place of, "" for none.
+            replaces: the group of open commands that it replaces, "" for none.
         Raises: Forbidden.
         """
         ...
@@ -46,7 +46,7 @@ def allow_all(_api_id: str, _request_type: str, _replaces: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What queueing a command has brought.
+    """The result of queueing a command.
 
     Attributes:
         payload: the part of the reply that says what was queued.
@@ -91,9 +91,9 @@ class Commands:
             body: the request's body.
             permit: called before anything is stored; may raise Forbidden.
             strict: refuse what breaks Apple's schema.
-            key: Idempotency-Key as for `once_digest`; it counts for one id and one kind of request.
+            key: Idempotency-Key, see `once_digest`.
             query: options (`service.options`) given beside the body.
-        Returns: the reply; for a key seen before, the first reply.
+        Returns: the reply, for a key used before the first reply.
         Raises: MalformedRequest, Forbidden, Conflict, StorageUnavailable.
         """
         command = convert_json(body, strict=strict or self._strict, make_uuid=self._make_uuid)
@@ -102,7 +102,7 @@ class Commands:
         permit(api_id, command.request_type, options.replaces)
         if command.ignored_fields:
             names = ", ".join(command.ignored_fields)
-            logger.warning("%s: fields that are not known and were ignored: %s", command.request_type, names)
+            logger.warning("%s: ignored unknown fields: %s", command.request_type, names)
         echo = {"command_uuid": command.command_uuid, "command": command.echo}
         entry = NewEntry(command.command_uuid, command.request_type, command.payload)
         return self._enqueue(api_id, options.apply(entry), echo, once_digest("json", api_id, key))
@@ -116,7 +116,7 @@ class Commands:
         key: str = "",
         query: Mapping[str, object] = _NOTHING,
     ) -> Receipt:
-        """Queue a property list as it is; arguments, result and errors as in `queue_json`."""
+        """Queue a property list byte for byte; arguments, result and errors as in `queue_json`."""
         check_api_id("udid", api_id)
         command = read_raw(body)
         options = read_options(query, {}, now=self._now())
@@ -147,7 +147,7 @@ class Commands:
     def waiting(self, api_id: str, *, secrets: bool = True) -> bytes:
         """The commands that wait for an enrollment, as a reply; `{}` when there are none.
 
-        Without `secrets` a payload with passwords, keys or tokens in it is "". Raises: Conflict.
+        Without `secrets`, a payload that holds passwords, keys or tokens is shown as "". Raises: Conflict.
         """
         found = self._queue.waiting(check_api_id("udid", api_id))
         shown = [b"" if not secrets and holds_secrets(one.payload) else one.payload for one in found]
@@ -175,7 +175,7 @@ def copies(command: NewCommand, count: int, make_uuid: Callable[[], str]) -> lis
 
 
 def check_api_id(field: str, api_id: str) -> str:
-    """Return an id of the API unchanged if it can be one: UDID, EnrollmentID, UserID or UDID:UserID.
+    """Return an API id unchanged if it has the form of one: UDID, EnrollmentID, UserID or UDID:UserID.
 
     Raises: MalformedField.
     """
@@ -187,10 +187,13 @@ def check_api_id(field: str, api_id: str) -> str:
 
 
 def once_digest(kind: str, api_id: str, key: str) -> bytes | None:
-    """What stands for an idempotency key.
+    """SHA-256 that stands for an idempotency key, None for no key.
 
-    The id is part of it: a caller who sends the same job to many devices under one key means each of them.
-    What comes before a NUL in `key` names the caller: nobody gets the answer that another one got.
+    Args:
+        kind: route or form of the request; one key counts for each by itself.
+        api_id: the target: a caller may use one key for the same command to many devices.
+        key: the key, with the name of its caller and a NUL before it, so that nobody gets another's answer.
+    Raises: MalformedField.
     """
     if not key:
         return None

@@ -30,7 +30,7 @@ class ConnectStore(CommandQueue, Quarantine, Protocol):
 
 
 class Connect:
-    """One connect, from the signed bytes to the bytes of the next command."""
+    """Handles one connect, from the signed bytes to the bytes of the next command."""
 
     def __init__(
         self,
@@ -43,22 +43,29 @@ class Connect:
         now: Callable[[], datetime],
         make_uuid: Callable[[], str],
     ) -> None:
-        """Store events only when somebody wants them; `wake` tells the courier that there is one.
+        """Prepare.
 
-        `wants_idle`: also those of devices that ask and find nothing, each of which then costs a commit.
+        Args:
+            store: the queues, and the quarantine.
+            identities: decides which certificates are accepted.
+            wants_events: whether to store webhook events.
+            wants_idle: also store those of connects that bring and fetch nothing; each then costs a commit.
+            wake: tells the courier that there is an event.
+            now: current time, aware UTC.
+            make_uuid: makes event ids.
         """
         self._store, self._identities = store, identities
         self._wants_events, self._wants_idle, self._wake = wants_events, wants_idle, wake
         self._now, self._make_uuid = now, make_uuid
 
     def __call__(self, body: bytes, certificate: Certificate, url_params: Mapping[str, str]) -> bytes:
-        """Take one connect through to its reply.
+        """Handle a connect.
 
         Args:
             body: the report exactly as received.
-            certificate: the identity, its signature over the body already verified.
+            certificate: the identity, whose signature of the body is already verified.
             url_params: query parameters of the request.
-        Returns: the next command's property list as queued, b"" when nothing is to be done.
+        Returns: the property list of the next command as queued, b"" for none.
         Raises: SignatureInvalid, IdentityMismatch, MalformedRequest, Unenroll, StorageUnavailable.
         """
         identity = self._identities.accept(certificate)
@@ -70,7 +77,7 @@ class Connect:
             return self._undecodable(body, identity, fault, at)
         if report.status is Status.UNKNOWN:
             logger.warning("unknown status %r from %s", report.sent_status, report.enrollment.enrollment_id)
-        # An Idle that brings nothing is an event for receivers alone: the feed would be full of them.
+        # Such an Idle is an event only if a webhook receiver wants it: the feed would be full of them.
         if not self._wants_idle and self._store.nothing_to_do(report, identity, at=at):
             return b""
         name = request_id.get()
@@ -82,9 +89,9 @@ class Connect:
         return served.payload
 
     def _undecodable(self, body: bytes, identity: Identity, fault: MalformedRequest, at: datetime) -> bytes:
-        """Refuse a report nobody can read.
+        """Refuse a report that cannot be decoded; put it aside when it comes again and again.
 
-        When it comes again and again, put it aside and let the device go on.
+        Returns: the empty reply that lets the device go on. Raises: `fault` until the report is put aside.
         """
         fingerprint = identity.fingerprint.hex()
         event = None

@@ -34,9 +34,9 @@ class Devices:
 
         Args:
             store: where device records are.
-            roster: what Apple has told of.
-            now: gives the time, aware UTC.
-            first_sync: waits until there can be something in the roster.
+            roster: the devices that Apple has assigned to this server.
+            now: current time, aware UTC.
+            first_sync: waits for the first synchronization of the roster.
         """
         self._store, self._roster, self._now = store, roster, now
         self._first_sync = first_sync
@@ -45,17 +45,17 @@ class Devices:
         """The device records that match the filter in the body.
 
         Args:
-            body: JSON with `filter_serial`, `filter_udid` (any of; both must match when both are given),
+            body: JSON with `filter_serial`, `filter_udid` (any of these; if both are given, both must match),
                 `page` (the first is 0) and `per_page` (0: all), at the top or inside `Opts`.
-        Returns: the reply; its list is sorted by id, devices that have not enrolled yet come last, by serial
-            number; it is null, as MicroMDM has it, when nothing matches.
+        Returns: the reply. Its list is sorted by id; devices that have not enrolled yet come last, by serial
+            number. It is null when nothing matches, as MicroMDM has it.
         Raises: MalformedField.
         """
         found = read_fields(body)
         page, size = page_number(found, "page"), page_number(found, "per_page")
         filters = strings(found, "filter_serial"), strings(found, "filter_udid")
         if any(values and not any(values) for values in filters):
-            return json_reply({"devices": None})  # nothing but empty texts, which fit no device
+            return json_reply({"devices": None})  # nothing but empty texts, which match no device
         serials, udids = (tuple(filter(None, values)) for values in filters)
         _check_ids("filter_serial", serials)
         _check_ids("filter_udid", udids)
@@ -68,7 +68,7 @@ class Devices:
             return self._merged(self._store.devices(wanted))
         if wanted.limit and not wanted.serials:
             records = self._store.devices(wanted)
-            if len(records) == wanted.limit:  # no room for those that have not enrolled: no need to look
+            if len(records) == wanted.limit:  # the page is full without those that have not enrolled
                 return self._merged(records)
         records = self._store.devices(DeviceFilter(wanted.serials))
         if wanted.serials:
@@ -97,7 +97,7 @@ class Devices:
 
         Args:
             body: JSON with `udids` and `serials`, at the top or inside `Opts`.
-            purge: also withdraw the queue and delete push data, binding and block mark.
+            purge: also withdraw the queue and delete push data, binding and block.
             tell: learns the ids.
         Raises: MalformedField, NotFound.
         """

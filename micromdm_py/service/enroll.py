@@ -1,4 +1,4 @@
-"""Handing out the profiles that begin an enrollment."""
+"""The profiles that begin an enrollment."""
 
 import base64
 import logging
@@ -55,7 +55,7 @@ class ProfileRule:
     Attributes:
         server_url: https URL without trailing slash.
         tls_certificate: bytes of the `-tls-cert` file, None without.
-        challenge: the static SCEP challenge; None when challenges are handed out by another way.
+        challenge: the static SCEP challenge, None when challenges are handed out in another way.
         one_time: put a one-time challenge into each profile.
     """
 
@@ -71,20 +71,20 @@ class Enroll:
     def __init__(
         self, store: _Store, rule: ProfileRule, challenges: Challenges, make_uuid: Callable[[], str]
     ) -> None:
-        """Make profiles after `rule`; `make_uuid` gives UUIDs in any case."""
+        """Make profiles as `rule` says; `make_uuid` makes UUIDs in upper or lower case."""
         self._store, self._rule, self._challenges = store, rule, challenges
         self._make_uuid = lambda: make_uuid().upper()
         self._warned = False
 
     def profile(self) -> bytes:
-        """The stored profile of that identifier, else one of ours with the push topic of the moment."""
+        """The stored enrollment profile, else one of our own with the current push topic."""
         stored = self._stored(ENROLLMENT)
         if stored is not None:
             return stored
         return enrollment_profile(self._what(), self._make_uuid)
 
     def account_profile(self, kind: AccountEnrollment, account: str) -> bytes:
-        """The profile of account-driven enrollment; a stored one could not name the account.
+        """The profile of account-driven enrollment, never a stored one: it has to name the account.
 
         Args:
             kind: how the device enrols.

@@ -21,12 +21,12 @@ class Wait(Protocol):
         wait_s: float,
         /,
     ) -> list[StoredEvent]:
-        """Look until `done`, or the seconds are over."""
+        """Call `look` until `done` accepts its result, or `wait_s` seconds are over."""
         ...
 
 
 class Feed:
-    """Reads events behind a cursor."""
+    """Reads the events after a cursor."""
 
     def __init__(self, outbox: Outbox, wait: Wait) -> None:
         """Read from `outbox`."""
@@ -39,12 +39,12 @@ class Feed:
 
         Args:
             after: the cursor of the last reply, 0 for the oldest event that is kept.
-            limit: how many events at most.
-            wait_s: how many seconds to wait for one when there is none.
-            secrets: show raw payloads that hold passwords, keys or tokens; else they are empty.
-            stop: ends the wait when it says so.
-        Returns: `{"events": […], "next": cursor}`; without events the cursor stays.
-        Raises: Busy; MalformedField for a cursor that lies ahead, as after an older store was put back.
+            limit: most events to return.
+            wait_s: how many seconds to wait for one if there is none.
+            secrets: show raw payloads that hold passwords, keys or tokens; otherwise they are empty.
+            stop: ends the wait when it returns true.
+        Returns: `{"events": […], "next": cursor}`; without events, the cursor stays as it was.
+        Raises: Busy; MalformedField for a cursor ahead of all events, as after an older store was restored.
         """
         events = self._outbox.events_after(after, limit)
         if not events and after > (newest := self._outbox.event_range()[1]):
@@ -53,7 +53,7 @@ class Feed:
             events = self._wait(
                 lambda: self._outbox.events_after(after, limit), lambda found: bool(found) or stop(), wait_s
             )
-        # The documents are put in as they are stored: reading and writing them again would cost the most.
+        # The documents are inserted as stored: decoding and encoding them would cost more than all the rest.
         bodies = b",\n".join(event.body if secrets else without_secrets(event.body) for event in events)
         cursor = events[-1].sequence if events else after
         return b'{"events": [' + bodies + b'], "next": "%d"}\n' % cursor

@@ -1,6 +1,6 @@
 """Which device certificates are accepted.
 
-Source: MicroMDM accepts what its own SCEP has issued, byte for byte; two flags widen and narrow that.
+Source: MicroMDM accepts what its own SCEP has issued, byte for byte; one flag widens that, one narrows it.
 """
 
 from collections.abc import Callable
@@ -16,16 +16,16 @@ from micromdm_py.storage.records import BindingRule, Identity
 __all__ = ["AcceptanceRule", "Identities"]
 
 REMEMBERED = 200_000
-"""Accepted certificates that a worker keeps in mind; a certificate is never un-issued."""
+"""Most accepted certificates that a worker remembers; none is ever withdrawn."""
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptanceRule:
-    """What certificates are accepted besides the issued ones.
+    """Which certificates are accepted.
 
     Attributes:
-        validate_issuer: also any certificate that our authority has signed and that is valid now.
-        validate_expiration: an expired certificate is refused, even an issued one.
+        validate_issuer: also accept any that our authority signed and that is valid now.
+        validate_expiration: refuse expired certificates, even those issued here.
     """
 
     validate_issuer: bool = False
@@ -49,9 +49,9 @@ class Identities:
         self._issued = lru_cache(REMEMBERED)(self._look_up)
 
     def accept(self, certificate: Certificate) -> Identity:
-        """The identity of a certificate whose possession has been proved.
+        """The identity of a certificate whose holder has proved to have its key.
 
-        Raises: SignatureInvalid when it is not one of ours.
+        Raises: SignatureInvalid when the certificate is not accepted.
         """
         if self._rule.validate_expiration and certificate.not_after < self._now():
             raise SignatureInvalid("device certificate has expired")
@@ -65,7 +65,7 @@ class Identities:
     def _look_up(self, certificate: Certificate) -> Identity:
         """The identity of an issued certificate.
 
-        An exception is not remembered, as it may be issued later.
+        A refusal is not remembered, as the certificate may be issued later.
         """
         identity = self._identity(certificate)
         if not self._depot.is_issued(identity.fingerprint):

@@ -1,4 +1,4 @@
-"""Events in lines: one line for each enrollment, sorted by which may move next."""
+"""Events waiting in lines, one line for each enrollment, and which line may move next."""
 
 import heapq
 from collections import deque
@@ -11,12 +11,12 @@ class Line:
     """The sequences of one enrollment's events: first those held in the store, then those in memory.
 
     Attributes:
-        held, fresh: the two parts.
-        busy_since: since when its first event is being sent, None when it is not.
-        tries: how often that was refused.
-        failures: tries without an answer since the last one with.
-        alone: the receiver has answered others while this line got no answer.
-        due_at: when its first event may be sent; None for now.
+        held, fresh: these two parts.
+        busy_since: since when its first event is being sent, None if it is not.
+        tries: how often the first event was refused.
+        failures: tries since the last one that got an answer.
+        alone: whether the receiver answered others while this line got no answer.
+        due_at: when the first event may be sent, None for now.
     """
 
     __slots__ = ("alone", "busy_since", "due_at", "enrollment_id", "failures", "fresh", "held", "tries")
@@ -33,11 +33,11 @@ class Line:
 
     @property
     def first(self) -> int | None:
-        """Sequence of the first event, None when the line is empty."""
+        """Sequence number of the first event, None when the line is empty."""
         return self.held[0] if self.held else self.fresh[0] if self.fresh else None
 
     def drop_first(self) -> bool:
-        """Take the first event away; returns whether it was a held one."""
+        """Take the first event off; returns whether it was a held one."""
         self.tries = self.failures = 0
         self.alone, self.due_at = False, None
         if self.held:
@@ -50,7 +50,7 @@ class Line:
 class Lines:
     """All lines that are not empty.
 
-    The two heaps may hold entries that are out of date (the line has moved on); such are passed over.
+    The two heaps may have outdated entries, of lines that have moved on; these are passed over.
     """
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class Lines:
         return None
 
     def least_tried(self) -> Line | None:
-        """Take out the line with the fewest tries in vain, due or not; none that was refused and waits."""
+        """Take out the line with the fewest failures, due or not, but none that waits after a refusal."""
         free = (line for line in self._lines.values() if not line.busy_since)
         able = (line for line in free if line.due_at is None or line.failures)
         line = min(able, key=lambda line: (line.failures, line.first), default=None)

@@ -15,14 +15,14 @@ from micromdm_py.storage.records import HeldEvent, StoredEvent
 __all__ = ["Delivering", "SendEvent"]
 
 SendEvent = Callable[[StoredEvent], Awaitable[DeliveryResult]]
-"""Posts one event and tells what became of it; raises nothing for faults of the network."""
+"""Posts one event and returns the result; raises nothing for network errors."""
 
 _log = logging.getLogger(__name__)
 _SETTLE_AFTER = 64
 _SETTLE_EVERY = timedelta(seconds=0.2)
 _EXPIRE_EVERY = timedelta(seconds=60)
 _LOOK_EVERY = timedelta(seconds=1)
-"""How often to look whether a replay was asked for."""
+"""How often to check whether a replay was asked for."""
 _PAUSE_FAULT_S = 1.0
 _IDLE_S = 5.0
 _BUSY_S = 1.0
@@ -30,7 +30,7 @@ _PAGE = 256
 
 
 class Delivering:
-    """Everything for one receiver. At least once: what was sent but not yet written down is sent again."""
+    """Delivers to one receiver, at least once: what was sent but not written down is sent again."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Delivering:
             store: the outbox.
             send: posts one event.
             wants: tells whether the receiver gets events of a topic.
-            retention: how long an event waits for a receiver that is unreachable.
+            retention: how long an event waits for a receiver that cannot be reached.
             slots: how many events may be on their way at once.
             blocking: runs calls of the store.
             clock: current time, aware UTC.
@@ -67,9 +67,9 @@ class Delivering:
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._fault: BaseException | None = None
-        self._more = True  # there may be events in the outbox that were not read yet
+        self._more = True  # there may be events in the outbox that have not been read
         self._stopping = False
-        self._unwritten = False  # the store could not take the progress
+        self._unwritten = False  # the store could not write the progress
         self._written_at = self._expired_at = self._looked_at = clock()
 
     def wake(self) -> None:
@@ -80,7 +80,7 @@ class Delivering:
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until `stop` is set; `wake` has to be called after setting it.
 
-        Raises: what a fault in the program raises; a store that cannot write only delays.
+        A store that cannot write only delays it. Raises: whatever an error in the program raises.
         """
         try:
             while not stop.is_set():
@@ -94,7 +94,7 @@ class Delivering:
             await self._finish()
 
     async def step(self) -> float:
-        """Do what can be done now; returns after how many seconds to look again at the latest."""
+        """Do what can be done now; returns after how many seconds at the latest to call it again."""
         if self._fault:
             raise self._fault
         backlog = self._backlog or await self._open()
@@ -112,7 +112,7 @@ class Delivering:
             if not self._unwritten:
                 _log.warning("webhook receiver %s: cannot write progress: %s", self._label, error)
             self._unwritten = True
-            return _PAUSE_FAULT_S  # nothing more is sent meanwhile: it could not be remembered
+            return _PAUSE_FAULT_S  # nothing more is sent meanwhile, as that could not be written down
         self._start_work(backlog)
         return self._pause_s(backlog, self._clock())
 
@@ -127,12 +127,12 @@ class Delivering:
         return backlog
 
     async def _replayed(self, backlog: Backlog) -> Backlog:
-        """Begin again further back if somebody has asked for it."""
+        """Begin again further back if a replay was asked for."""
         self._looked_at = self._clock()
         state = await self._blocking(lambda: self._store.receiver(self._receiver))
         if state.replay_after is None:
             return backlog
-        self._stopping = True  # what is on its way arrives first, so that it is not sent out of order
+        self._stopping = True  # lets what is on its way arrive first, so that nothing is sent out of order
         try:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         finally:
@@ -199,7 +199,7 @@ class Delivering:
         return pending and abs(now - self._written_at) >= _SETTLE_EVERY
 
     def _stuck(self, backlog: Backlog) -> bool:
-        """Whether the memory is full of events, while there are more to read."""
+        """Whether the memory is full while there are more events to read."""
         return self._more and not backlog.room() and not backlog.gate.closed
 
     async def _settle(self, backlog: Backlog) -> None:

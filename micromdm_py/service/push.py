@@ -1,4 +1,4 @@
-"""Wake devices: what every push needs, and pushes on request; those that are due are in `service.pushing`."""
+"""Pushes: what all of them need, and those made on request; `service.pushing` makes those that are due."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -31,15 +31,15 @@ __all__ = [
 
 RETRY = Backoff(1.25, 2.0, 900.0)
 SILENT = Backoff(900.0, 3.0, 86_400.0)
-"""Between pushes to a device that does not come although commands wait for it."""
+"""Between pushes to a device that stays silent although commands wait for it."""
 MAX_SILENT = 14
-"""Pushes to a silent device: in about eleven days. The next command or check-in begins anew."""
+"""Most pushes to a silent device, within about eleven days. The next command or check-in begins anew."""
 
 _log = logging.getLogger(__name__)
 
 
 class PushSender(Protocol):
-    """Sends one push and waits for the answer; raises nothing for faults of the network."""
+    """Sends one push and waits for the answer; raises nothing for network errors."""
 
     def __call__(self, certificate: PushCertificate, request: PushRequest) -> PushReply:
         """Send with this certificate."""
@@ -63,7 +63,7 @@ def find_target(book: PushBook, enrollment_id: str) -> PushTarget | None:
 
 
 def find_certificate(book: PushBook, topic: str) -> PushCertificate:
-    """The certificate of a topic, else the one stored last, whose topic APNs will refuse and say so.
+    """The certificate of a topic, else the current one, with which APNs will refuse the push and say why.
 
     Raises: NotConfigured when there is none at all.
     """
@@ -74,10 +74,10 @@ def find_certificate(book: PushBook, topic: str) -> PushCertificate:
 
 
 def outcome_of(reply: PushReply, target: PushTarget, at: datetime, draw: Callable[[], float]) -> PushOutcome:
-    """What is to be kept of a reply: the token's end, or when to try again.
+    """What to keep of a reply: the result, and when to push again.
 
     Args:
-        reply: APNs' answer or the fault.
+        reply: APNs' answer, or the network error.
         target: whom the push was for.
         at: time of the answer.
         draw: gives a random number of [0, 1).
@@ -93,7 +93,7 @@ def outcome_of(reply: PushReply, target: PushTarget, at: datetime, draw: Callabl
 
 
 class PushNow:
-    """A push on request: waits for APNs' answer and hands it to the caller."""
+    """Makes a push on request, and waits for APNs' answer."""
 
     def __init__(
         self,
@@ -113,11 +113,10 @@ class PushNow:
 
         Args:
             api_id: as in `storage.base`.
-            expiration: seconds since 1970, None for not asked.
+            expiration: until when APNs may keep the push, in seconds since 1970; None for APNs' default.
 
-        Raises: NotFound without push data; Conflict for an ambiguous id or a token that is none; TokenDead;
-            NotConfigured without certificate; Busy when too many wait already; UpstreamFailed with APNs'
-            reason.
+        Raises: NotFound without push data; Conflict for an ambiguous id or an invalid token; TokenDead;
+            NotConfigured without a certificate; Busy; UpstreamFailed with APNs' reason.
         """
         try:
             due = self._book.due_push(api_id)
@@ -144,4 +143,4 @@ class PushNow:
         try:
             self._book.record_push(due, outcome_of(reply, due.target, self._clock(), self._draw))
         except StorageUnavailable as error:
-            _log.warning("the result of a push cannot be written: %s", error)  # the push itself was made
+            _log.warning("the result of a push cannot be written: %s", error)  # it was made all the same

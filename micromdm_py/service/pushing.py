@@ -17,7 +17,7 @@ from micromdm_py.storage.records import DuePush, PushCertificate, PushOutcome
 __all__ = ["PushLimits", "Pushing"]
 
 NOBODY = Backoff(1.25, 2.0, 300.0)
-"""While APNs serves nobody or refuses the certificate; another certificate ends the wait at once."""
+"""While APNs serves no push, or refuses the certificate; another certificate ends the wait at once."""
 
 _log = logging.getLogger(__name__)
 _IDLE_S = 5.0
@@ -26,11 +26,11 @@ _BUSY_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class PushLimits:
-    """Bounds of the courier's pushes, so that an outage does not end in a storm.
+    """Limits of the courier's pushes, so that an outage does not end in a storm.
 
     Attributes:
-        at_once: on their way at the same time.
-        per_second: begun within one second.
+        at_once: most pushes on their way at the same time.
+        per_second: most pushes begun within a second.
     """
 
     at_once: int = 64
@@ -38,7 +38,7 @@ class PushLimits:
 
 
 class Pushing:
-    """Makes the pushes that are due; the store has at most one for each enrollment."""
+    """Makes the pushes that are due; there is at most one for each enrollment."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Pushing:
             await self._finish()
 
     async def step(self) -> float:
-        """Begin what may begin now; returns after how many seconds to look again at the latest."""
+        """Begin what may begin now; returns after how many seconds at the latest to call it again."""
         if self._fault:
             raise self._fault
         await self._watch_certificate()
@@ -99,7 +99,7 @@ class Pushing:
         return self._pause_s(now, next_at)
 
     async def _watch_certificate(self) -> None:
-        """Begin afresh when nobody is served and the certificate, which may be the cause, was replaced."""
+        """Open the gate if it is closed and the certificate, which may be the cause, was replaced."""
         failed = self._failed_with
         if failed is None or not self._gate.closed:
             return
@@ -109,7 +109,7 @@ class Pushing:
             self._gate.answered()
 
     async def _find(self, topics: set[str]) -> dict[str, PushCertificate] | None:
-        """Certificates of topics, None while none is stored; read each time: a new one counts at once."""
+        """Certificates of topics, None while none is stored; read each time, as a new one counts at once."""
 
         def read() -> dict[str, PushCertificate]:
             return {topic: find_certificate(self._book, topic) for topic in topics}
@@ -172,7 +172,7 @@ class Pushing:
         await self._record(due, outcome_of(reply, target, self._clock(), self._draw))
 
     def _judge(self, enrollment_id: str, certificate: PushCertificate, reply: PushReply) -> None:
-        """Draw the conclusions that concern all pushes."""
+        """Open or close the gate, as the reply may concern all pushes."""
         now = self._clock()
         locked_out = reply.fate is Fate.LOCKED_OUT
         if locked_out or reply.fate is Fate.DOWN:
@@ -191,7 +191,7 @@ class Pushing:
                 _log.warning("push to %s refused: %s", enrollment_id, reply.reason)
 
     async def _record(self, due: DuePush, outcome: PushOutcome) -> None:
-        """Write a result down, however long it takes: until then the push counts as being on its way."""
+        """Write a result down, however long it takes; until then the push counts as on its way."""
         while True:
             try:
                 await self._blocking(lambda: self._book.record_push(due, outcome))

@@ -1,8 +1,7 @@
 """Requests that wait until something has happened.
 
-What happens is written by other processes too, so a waiting request looks into the store again and again,
-at growing intervals. A look costs some ten microseconds; five hundred waiting requests cost a few percent
-of one core.
+Other processes write to the store, too, so a waiting request reads it again and again, at growing intervals.
+That takes some ten microseconds; five hundred waiting requests take a few percent of one core.
 """
 
 import time
@@ -21,7 +20,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 0.5
 
 
 class LongPolls:
-    """Lets a limited number of requests wait at a time."""
+    """Lets a limited number of requests wait at the same time."""
 
     def __init__(
         self,
@@ -30,14 +29,14 @@ class LongPolls:
         pause: Callable[[float], object] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Let `slots` requests wait; `pause` sleeps so many seconds, `clock` tells seconds."""
+        """Let `slots` requests wait; `pause` sleeps for a number of seconds, `clock` counts seconds."""
         self._slots = Slots(slots, "too many requests are waiting")
         self._pause, self._clock = pause, clock
 
     def __call__(self, look: Callable[[], T], done: Callable[[T], bool], wait_s: float) -> T:
-        """Look until what is seen satisfies `done`, or the time is over; returns what was seen last.
+        """Call `look` until `done` accepts its result, or `wait_s` seconds are over; returns the last result.
 
-        Raises: Busy when as many requests as may are waiting already.
+        Raises: Busy when too many requests are waiting.
         """
         with self._slots:
             end, pause_s = self._clock() + wait_s, FIRST_PAUSE_S

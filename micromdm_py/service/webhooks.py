@@ -1,4 +1,4 @@
-"""How delivery to each webhook receiver stands; test events, and sending again."""
+"""Webhook receivers for administrators: the state of each, test events, replays, dead letters."""
 
 import hashlib
 from collections.abc import Callable
@@ -14,7 +14,7 @@ __all__ = ["Webhooks"]
 
 
 class Webhooks:
-    """What administrators see and do of webhook receivers; replies are JSON documents in bytes."""
+    """What an administrator does with webhook receivers; replies are JSON documents in bytes."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Webhooks:
     def replay(self, name: str, after: int) -> bytes:
         """Send everything after a cursor again, as far as it is kept.
 
-        Raises: NotFound; MalformedField for a cursor that lies ahead.
+        Raises: NotFound; MalformedField for a cursor ahead of all events.
         """
         state = self._find(name)
         oldest, newest = self._outbox.event_range()
@@ -58,7 +58,7 @@ class Webhooks:
         return json_reply({"from": str(first), "events": max(0, newest - first + 1)})
 
     def dead_letters(self, name: str, limit: int, *, secrets: bool) -> bytes:
-        """Events that were given up for a receiver, oldest first, as a reply; `secrets` as in `Feed.read`.
+        """The events that were given up for a receiver, oldest first; `secrets` as in `Feed.read`.
 
         Raises: NotFound.
         """
@@ -90,7 +90,7 @@ class Webhooks:
 
 
 def _id(state: ReceiverState) -> str:
-    """Of the URL's hash: the URL may hold a secret."""
+    """Id of a receiver: part of a hash, as its URL may hold a secret."""
     return hashlib.sha256(state.receiver.encode()).hexdigest()[:16]
 
 
