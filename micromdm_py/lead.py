@@ -1,14 +1,13 @@
-"""Who leads: the one thread of a web worker that takes events and serves them, one after the other.
+"""The lead: held by the one thread of a web worker that takes events and serves them, one after the other.
 
-Python runs one thread at a time, and the LMDB binding lets go of the interpreter's lock in every call:
-several busy threads fight for it, which costs more than serving. So one thread leads and goes on leading
-as long as it never has to wait. Whatever waits for long (a slow body, an outgoing call) gives the lead up
-first, by `give_up`; another thread takes it then, and the first one finishes its request and stands in
-line again.
+Python runs one thread at a time, and the LMDB binding releases the interpreter lock in every call: several
+busy threads would fight over it, which costs more than serving. So one thread leads, and it keeps the lead
+for as long as it never has to wait. Whatever waits for long (a slow body, an outgoing call) first gives up
+the lead (`give_up`); another thread takes it, and the first one finishes its request and lines up again.
 
-A commit is worth sharing: a request that needs one steps aside (`pause`) as long as there are other requests
-that can be read in the meantime. The last of them commits for all, and the lead then goes from one to the
-next, so that they answer one after the other too.
+A commit is worth sharing: a request that needs one steps aside (`pause`) while there are other requests to
+read. The last of them commits for all; the lead then passes from one to the next, so that they also answer
+one after the other.
 """
 
 import threading
@@ -25,13 +24,13 @@ R = TypeVar("R")
 GATHER_S = 0.005
 """How long one request may wait for others to share its commit."""
 WORTH_S = 0.005
-"""Waits shorter than this are not worth a change of the lead."""
+"""A shorter wait is not worth handing on the lead for."""
 
 _mine = threading.local()
 
 
 class _Turn:
-    """A thread that waits until it is let go."""
+    """A thread that waits for its turn; releasing the lock lets it go on."""
 
     __slots__ = ("lock", "thread")
 
@@ -44,25 +43,25 @@ class _Turn:
 class Lead:
     """The right to take events, handed from thread to thread.
 
-    At most one thread has it. It is free when nobody was there to take it; then the next one to come does.
+    At most one thread has it. When no thread was there to take it, it is free for the next one that comes.
     """
 
     def __init__(self, hire: Callable[[], bool], more: Callable[[], bool]) -> None:
-        """Take two functions.
+        """Begin with a free lead.
 
         Args:
-            hire: starts a thread that will `take` the lead; false when there may be no more.
-            more: whether an event can be served without waiting; only called by the thread that leads.
+            hire: starts a thread that will `take` the lead; False when no more threads are allowed.
+            more: whether an event can be served without waiting; called only by the thread that leads.
         """
         self._hire, self._more = hire, more
         self._lock = threading.Lock()
         self._holder = 0
-        self._line: list[_Turn] = []  # the last to come is the first to go: its memory is still warm
+        self._line: list[_Turn] = []  # last in, first out: the latest thread has the warmest caches
         self._back: deque[Pause] = deque()
         self._paused: deque[Pause] = deque()
 
     def take(self, seconds: float) -> bool:
-        """Stand in line until this thread leads; false when that takes too long."""
+        """Wait in line until this thread leads; False when that takes longer than `seconds`."""
         turn = _Turn()
         with self._lock:
             if not self._holder:
@@ -94,25 +93,25 @@ class Lead:
                 self._holder = 0
 
     def next_back(self) -> bool:
-        """Between two events: let a thread go on whose wait is over. Returns whether there was one."""
+        """Between two events: hand the lead to a thread whose pause is over. False when there is none."""
         if not self._back:
             return False
         with self._lock:
             return self._grant(self._back)
 
     def next_paused(self) -> bool:
-        """Let a thread go on that waits for company, as there is none. Returns whether there was one."""
+        """Hand the lead to a paused thread, as there is nothing else to do. False when there is none."""
         if not self._paused:
             return False
         with self._lock:
             return self._grant(self._paused)
 
     def is_late(self) -> bool:
-        """Whether a thread has waited long enough for company."""
+        """Whether a paused thread has waited long enough for others to join it."""
         return bool(self._paused) and time.monotonic() > self._paused[0].until
 
     def has_paused(self) -> bool:
-        """Whether a thread waits for company."""
+        """Whether a thread is paused."""
         return bool(self._paused)
 
     def _grant(self, group: "deque[Pause]") -> bool:
@@ -136,12 +135,12 @@ class Lead:
 
 
 class Pause(_Turn):
-    """The wait of a thread that has stepped aside, so that others can join what it is going to do."""
+    """The wait of a thread that has stepped aside, so that others can join its commit."""
 
     __slots__ = ("_lead", "ended", "until")
 
     def __init__(self, lead: Lead) -> None:
-        """Prepare; this thread leads."""
+        """Prepare the pause of the calling thread, which leads."""
         super().__init__()
         self._lead = lead
         self.ended = False
@@ -150,7 +149,7 @@ class Pause(_Turn):
     def wait(self) -> bool:
         """Let others lead until one of them has ended this pause, or there is nobody else.
 
-        Returns: whether it has been ended; if not, this thread has to do the work itself.
+        Returns: whether another thread has ended it; if not, this one has to do the work itself.
         """
         lead = self._lead
         with lead._lock:
@@ -173,7 +172,7 @@ class Pause(_Turn):
         return self.ended
 
     def end(self) -> None:
-        """Let the thread go on: at once, or, if the caller leads, when its own event has been served."""
+        """Let the thread go on: at once, or, if the caller leads, after the event that the caller serves."""
         lead = self._lead
         with lead._lock:
             self.ended = True
@@ -186,7 +185,7 @@ class Pause(_Turn):
 
 
 def give_up() -> None:
-    """Let another thread lead, because this one is about to wait; does nothing if it does not lead."""
+    """Let another thread lead because this one is about to wait; does nothing if it does not lead."""
     lead = getattr(_mine, "lead", None)
     if lead is not None:
         _mine.lead = None
@@ -194,13 +193,13 @@ def give_up() -> None:
 
 
 def about_to_wait(seconds: float) -> None:
-    """`give_up`, if the wait is likely to be so long."""
+    """`give_up`, if the wait is likely to be longer than `WORTH_S`; `seconds` is its likely length."""
     if seconds > WORTH_S:
         give_up()
 
 
 def pause() -> Pause | None:
-    """Step aside if there are others to serve and this thread leads; None if not."""
+    """A pause for this thread if it leads and there are others to serve, else None."""
     lead = getattr(_mine, "lead", None)
     if lead is None or not lead.is_mine() or lead.is_late() or not lead._more():
         return None
@@ -208,7 +207,7 @@ def pause() -> Pause | None:
 
 
 def waiting(call: Callable[P, R]) -> Callable[P, R]:
-    """The same callable, giving up the lead first: for calls that wait for others."""
+    """Wrap a call that waits for something outside the process: the lead is given up first."""
 
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         give_up()

@@ -18,7 +18,7 @@ _KNOWN_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to listen; an empty host is every interface, IPv6 and IPv4."""
+    """Where to listen; an empty host means every interface, IPv6 and IPv4."""
 
     host: str
     port: int

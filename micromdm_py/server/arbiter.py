@@ -26,7 +26,7 @@ _RESTART_PAUSE_S = 1.0
 
 
 class _PlainLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn's lines through our own logging, without its handlers and its access log."""
+    """Sends gunicorn's lines through our own logging, without its handlers and access log."""
 
     def setup(self, cfg: object) -> None:
         """Leave levels and handlers to the root logger."""
@@ -35,7 +35,7 @@ class _PlainLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
         self.error_log.propagate = True
 
     def info(self, msg: str, *args: object, **kwargs: object) -> None:
-        """Keep gunicorn's talk about its own workings for debugging; we say what matters ourselves."""
+        """Demote gunicorn's messages about its own workings to debug; we log what matters ourselves."""
         self.debug(msg, *args, **kwargs)
 
     def reopen_files(self) -> None:
@@ -49,7 +49,7 @@ class ServerApplication(BaseApplication):  # type: ignore[misc]  # gunicorn has 
     """What gunicorn runs: settings and the function that makes the WSGI application in each worker."""
 
     def __init__(self, build: Callable[[], WsgiApp], worker_settings: WorkerSettings) -> None:
-        """Take what is needed after the fork."""
+        """Keep what is needed after the fork."""
         self._build = build
         self.worker_settings = worker_settings
         self._made_at = time.monotonic()
@@ -74,8 +74,8 @@ class ServerApplication(BaseApplication):  # type: ignore[misc]  # gunicorn has 
     def load(self) -> WsgiApp:
         """Make the application, in a worker.
 
-        A failure soon after the start stops the server; later, when a dead worker is being replaced,
-        the worker ends and is started again.
+        A failure soon after the start stops the server. Later, when the worker replaces a dead one, it only
+        ends this worker, and the arbiter starts another.
         """
         try:
             return self._build()
@@ -112,7 +112,7 @@ class Server(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         except SystemExit as end:
             logging.shutdown()
             sys.stdout.flush()
-            # The caller's clean-up belongs to the arbiter's process alone.
+            # Not sys.exit: the callers' clean-up belongs to the arbiter's process alone.
             os._exit(end.code if isinstance(end.code, int) else 1)
         settings.shares.assign(settings.slot, pid)
         return pid
@@ -125,23 +125,23 @@ class Server(Arbiter):  # type: ignore[misc]  # gunicorn has no types
             self._courier.manage([listener.sock for listener in self.LISTENERS])
 
     def reap_workers(self) -> None:
-        """Collect dead children, the courier first, since the rest takes any child for its own."""
+        """Collect dead children, the courier first, since gunicorn takes every child for a worker."""
         if self._courier and not self._stopping:
             self._courier.reap()
         super().reap_workers()
 
     def handle_int(self) -> None:
-        """Let requests finish on SIGINT as on SIGTERM; a second SIGINT stops at once."""
+        """Let requests finish on SIGINT, as on SIGTERM; a second SIGINT stops at once."""
         self.handle_term()
 
     def handle_usr2(self) -> None:
-        """Refuse to run twice on one store."""
+        """Refuse gunicorn's upgrade in place: a second server cannot run on the same store."""
         log_event(_log, logging.WARNING, "SIGUSR2 is not supported")
 
     def stop(self, graceful: bool = True) -> None:
-        """Stop courier and workers and wait for them."""
+        """Stop the courier and the workers, and wait for them."""
         self._stopping = True
-        log_event(_log, logging.INFO, "stopping, requests in progress finish first")
+        log_event(_log, logging.INFO, "stopping after the requests in progress")
         if self._courier:
             self._courier.ask_to_stop()
         super().stop(graceful)

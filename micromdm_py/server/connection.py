@@ -1,4 +1,4 @@
-"""A client's connection: bytes in and out without blocking, and the deadline it has to keep."""
+"""A client's connection: bytes in and out without blocking, and the deadline the client has to meet."""
 
 import contextlib
 import select
@@ -23,11 +23,11 @@ _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Closed(OSError):
-    """The client has gone, or was cut."""
+    """The client has closed the connection, or the watchdog has cut it."""
 
 
 class Phase(Enum):
-    """What a connection waits for."""
+    """What a connection is waiting for."""
 
     HANDSHAKE = "handshake"
     IDLE = "idle"
@@ -39,16 +39,16 @@ class Phase(Enum):
 
 
 class Connection:
-    """One socket with its buffers. One thread at a time uses it; only :meth:`cut` may come from another.
+    """One socket with its buffers. One thread at a time uses it; others may only call :meth:`cut`.
 
     Attributes:
         client: address and port of the other side.
-        server: address and port of ours.
-        incoming: received and not yet used.
-        scanned: how much of it has been searched for an end without success.
+        server: address and port of this side.
+        incoming: bytes received and not yet used.
+        scanned: how many of them have been searched for the end of a head or chunk, in vain.
         head: the request whose body is being collected.
         keep_alive: whether another request may follow the answer that is being sent.
-        phase: what is waited for.
+        phase: what the connection is waiting for.
         deadline: monotonic time after which the watchdog cuts the connection.
         peer_certificate: DER of the client's certificate, if TLS asked for one and got it.
     """
@@ -83,7 +83,7 @@ class Connection:
     def receive(self, size: int = _RECEIVE_BYTES) -> int:
         """Take what has arrived into ``incoming`` without waiting.
 
-        Returns: number of bytes, 0 when nothing is there now.
+        Returns: number of bytes, 0 when there are none at the moment.
         Raises: Closed.
         """
         try:
@@ -105,7 +105,7 @@ class Connection:
         self.deadline = self._since + self.limits.body_s
 
     def be_patient(self) -> None:
-        """Let the body take as long as it likes while something of it comes every ``body_s``."""
+        """Let the body take any time in all, as long as some of it arrives every ``body_s``."""
         self._patient = True
 
     def _body_deadline(self) -> float:
@@ -129,10 +129,10 @@ class Connection:
         return True
 
     def read(self, size: int | None = None, read_ahead: int | None = None) -> bytes:
-        """Read as gunicorn's body readers want it: ``size`` bytes, or whatever there is.
+        """Read for gunicorn's body readers: ``size`` bytes, or whatever there is.
 
-        Waits for the client, within the body's deadline. Fewer bytes, or none, mean that no more
-        will come.
+        Waits for the client until the body's deadline. Fewer bytes than asked for, or none, mean that no
+        more will come.
         """
         wanted = size or 1
         while len(self.incoming) < wanted and self._chunk(max(wanted, read_ahead or 0)):
@@ -152,11 +152,11 @@ class Connection:
         self._outgoing += data
 
     def send_file(self, file: FileAnswer, length: int) -> None:
-        """Send that many bytes of a file after what is queued; :meth:`flush` reads and at last closes it."""
+        """Send ``length`` bytes of a file after what is queued; :meth:`flush` reads and closes the file."""
         self._file, self._file_left = file, length
 
     def make_room(self) -> None:
-        """Send if much is queued, and wait for the client until little is.
+        """If much is queued, send until little is left, waiting for the client.
 
         Raises: Closed.
         """
@@ -181,7 +181,7 @@ class Connection:
     def flush(self, keep: int = 0) -> bool:
         """Send without waiting until at most ``keep`` bytes are left.
 
-        Returns: False when the client does not take more now, or others should have their turn.
+        Returns: False when the client takes no more now, or when other connections should have their turn.
         Raises: Closed.
         """
         pause_at = self._file_left - _FILE_BYTES_AT_ONCE
@@ -202,7 +202,7 @@ class Connection:
         return True
 
     def _refill(self) -> bool:
-        """Queue the next piece of the file, if there is one; raises Closed when the file is too short."""
+        """Queue the next piece of the file, if any is left. Raises: Closed when the file is too short."""
         if not self._file:
             return False
         piece = self._file.read(self._file_left)
@@ -223,7 +223,7 @@ class Connection:
         """Forget the clock of the answer."""
         self._sent = 0
 
-    # Ends
+    # Beginning and end
 
     def shake_hands(self) -> int:
         """Go on with the TLS handshake.
@@ -247,11 +247,11 @@ class Connection:
         return 0
 
     def has_hidden_input(self) -> bool:
-        """Whether TLS holds decrypted bytes that the kernel does not know of."""
+        """Whether TLS holds decrypted bytes, which epoll does not report."""
         return isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
 
     def finish_output(self) -> None:
-        """Tell the client that no more will come, but go on listening."""
+        """Tell the client that no more will come, but keep receiving."""
         self._say_goodbye()
         with contextlib.suppress(OSError):
             socket.socket.shutdown(self.sock, socket.SHUT_WR)
@@ -269,8 +269,8 @@ class Connection:
         return True
 
     def cut(self) -> None:
-        """End the connection from another thread: whoever uses it sees it closed."""
-        # SSLSocket.shutdown would take the TLS object away from the thread that uses it.
+        """End the connection from another thread; the thread that uses it gets Closed."""
+        # The plain socket's method: SSLSocket.shutdown would take the TLS object away from that thread.
         with contextlib.suppress(OSError):
             socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
 

@@ -35,19 +35,23 @@ class WsgiApp(Protocol):
 
 
 class Exchange:
-    """Serves requests of one application.
+    """Passes requests to one application.
 
-    Besides what PEP 3333 asks for, the environ holds ``micromdm.peer_certificate`` (DER of the
-    client's certificate or None) and ``micromdm.stopping`` (an Event, set when the server stops:
-    whoever waits for long should look at it).
+    Besides what PEP 3333 requires, the environ holds ``micromdm.peer_certificate`` (DER of the client's
+    certificate, or None) and ``micromdm.stopping`` (an Event that is set when the server stops; long waits
+    should watch it).
     """
 
     def __init__(
         self, app: WsgiApp, stopping: threading.Event, bodies: threading.Semaphore, *, multiprocess: bool
     ) -> None:
-        """Take the application and what its environs have in common.
+        """Prepare what all environs have in common.
 
-        `bodies`: how many bodies, of those that have not arrived with the head, may be read at once.
+        Args:
+            app: the application.
+            stopping: set when the server stops.
+            bodies: limits how many bodies are read by the application's threads at once.
+            multiprocess: whether other processes serve the same application.
         """
         self._app, self._bodies = app, bodies
         self._stopping = stopping
@@ -65,10 +69,10 @@ class Exchange:
         }
 
     def serve(self, connection: Connection, head: Head) -> bool:
-        """Serve a request whose head has been taken from ``connection.incoming``.
+        """Serve the request whose head has been taken from ``connection.incoming``.
 
         Returns: whether the connection can carry another request.
-        Raises: Closed when the client has gone.
+        Raises: Closed when the client is gone.
         """
         response = Response(connection.write, head.method, head.version, keep_alive=head.keep_alive)
         body = self._body(connection, head, response)
@@ -80,7 +84,7 @@ class Exchange:
         except Closed:
             raise
         except Exception:
-            # The application has handlers of its own: this is a fault of the program, not of the request.
+            # The application handles the errors of requests itself: this one is a bug in the program.
             _log.exception("request failed", extra={"fields": {"method": head.method, "path": head.path}})
             if response.started:
                 raise Closed from None
@@ -96,7 +100,7 @@ class Exchange:
         pieces = self._app(environ, response.start_response)
         try:
             if self._stopping.is_set() or not _is_spent(body):
-                # What is left of a body would be read as the next request.
+                # An unread rest of the body would be taken for the next request.
                 response.keep_alive = False
             if isinstance(pieces, (list, tuple)) and len(pieces) == 1:
                 response.write_all(pieces[0])
@@ -119,12 +123,13 @@ class Exchange:
         connection.deadline = float("inf")
         body = head.chunked or Body(LengthReader(connection, head.length))
 
-        def ask() -> None:
+        def send_continue() -> None:
             if not response.started and not connection.incoming:
                 connection.write(_CONTINUE)
                 connection.flush()
 
-        return RequestBody(body, self._bodies, ask if head.expects_continue else None, connection.be_patient)
+        before_read = send_continue if head.expects_continue else None
+        return RequestBody(body, self._bodies, before_read, connection.be_patient)
 
     def _environ(self, connection: Connection, head: Head) -> Environ:
         environ = self._common.copy()

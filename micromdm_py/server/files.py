@@ -1,4 +1,4 @@
-"""Files as answers: sent by the thread that leads whenever the client takes more, held by no thread."""
+"""Files as answers: the leading thread sends a piece whenever the client takes more, so none is tied up."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -10,29 +10,28 @@ _PIECE_BYTES = 1 << 18
 
 class _Readable(Protocol):
     def read(self, size: int, /) -> bytes:
-        """Return at most ``size`` bytes, none at the end."""
+        """Return at most ``size`` bytes, b"" at the end."""
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
 
 
 class FileAnswer:
-    """``wsgi.file_wrapper`` (PEP 3333): a file whose rest is the body of an answer.
+    """``wsgi.file_wrapper`` (PEP 3333): a file that is the body of an answer, from its current position.
 
-    The exchange hands it over to the connection, which reads it piece by piece; whoever iterates over it
-    instead gets the same pieces.
+    The exchange hands it to the connection, which reads it piece by piece; iterating yields the same pieces.
     """
 
     def __init__(self, file: _Readable, _block_bytes: int = 0) -> None:
-        """Take the file, at the position where the body begins."""
+        """Take the file, positioned where the body begins."""
         self._file = file
 
     def read(self, most_bytes: int) -> bytes:
-        """Read the next piece, none at the end."""
+        """Read the next piece, b"" at the end."""
         return self._file.read(min(most_bytes, _PIECE_BYTES))
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         self._file.close()
 
     def __iter__(self) -> Iterator[bytes]:

@@ -1,8 +1,8 @@
 """The head of a request: request line and header fields.
 
-The usual request takes a short strict path here. Whatever that does not recognise (repeated
-fields, transfer codings, odd targets, faults) goes to gunicorn's parser, which decides. The short
-path accepts nothing that gunicorn's parser would refuse or read differently; a test compares them.
+The usual request takes a short, strict path here. Whatever that path does not recognise (repeated fields,
+transfer codings, odd targets, errors) is left to gunicorn's parser. The short path accepts nothing that
+gunicorn's parser would refuse or read differently; a test compares them.
 """
 
 import re
@@ -20,7 +20,7 @@ from micromdm_py.server.limits import Limits
 __all__ = ["CHUNK_LINE_BYTES", "BadHead", "Head", "HeadParser", "Source"]
 
 CHUNK_LINE_BYTES = 256
-"""Longest line with the size of a chunk and what may follow it, which nobody uses."""
+"""Longest line with the size of a chunk and its extensions, which nobody uses."""
 _TRAILER_BYTES = 8 << 10
 
 _LINE = re.compile(rb"([A-Z]{3,20}) (/(?!/)[\x21\x22\x24-\x7e]*) HTTP/1\.1\r\n")
@@ -95,10 +95,10 @@ class HeadParser:
     """Reads heads within limits."""
 
     def __init__(self, limits: Limits) -> None:
-        """Take what gunicorn's parser has to be told once, since its own settings are slow to read."""
+        """Copy the settings that gunicorn's parser reads, since its own are slow to read."""
         defaults = GunicornConfig()
         values = {name: getattr(defaults, name) for name in _SETTINGS}
-        # Nobody is a trusted proxy to the parser: micromdm_py.http.proxy reads those headers.
+        # The parser trusts no proxy: micromdm_py.http.proxy reads the headers of proxies.
         values |= {"is_ssl": False, "forwarded_allow_ips": [], "forwarded_allow_networks": list}
         values |= {
             "http_parser": "python",
@@ -116,14 +116,14 @@ class HeadParser:
         Args:
             source: where the body follows.
             head: from the request line to the empty line, complete.
-        Raises: BadHead, also for a path with a percent sign that begins no escape.
+        Raises: BadHead, also for a path with a percent sign that starts no escape.
         """
-        found = self._usual(head) or self._careful(source, head)
+        found = self._parse_usual(head) or self._parse_with_gunicorn(source, head)
         if "%" in found.path and _NO_ESCAPE.search(found.path):
             raise BadHead("400 Bad Request")
         return found
 
-    def _usual(self, raw: bytes) -> Head | None:
+    def _parse_usual(self, raw: bytes) -> Head | None:
         line = _LINE.match(raw)
         if not line or line[1] == b"CONNECT" or line.end() > self._limits.request_line_bytes + 2:
             return None
@@ -136,7 +136,7 @@ class HeadParser:
         if not raw:
             return True
         breaks = raw.count(b"\r\n")
-        # Without text nothing is left but line breaks: no other control character, no half of a break.
+        # Take the text away, and only line breaks may be left: no other control character, no half a break.
         if breaks >= self._limits.fields or raw.translate(None, _TEXT) != b"\r\n" * breaks:
             return False
         seen = set()
@@ -157,7 +157,7 @@ class HeadParser:
         return True
 
     def _new_name(self, spelling: str) -> str:
-        """Return a field name in capitals, or nothing if it is not valid or has a meaning of its own."""
+        """Return a field name in capitals, "" if it is not valid or needs gunicorn's parser."""
         name = spelling.upper()
         if not _NAME.fullmatch(spelling) or name in _UNUSUAL:
             return ""
@@ -165,7 +165,7 @@ class HeadParser:
             self._names[spelling] = name
         return name
 
-    def _careful(self, source: Source, raw: bytes) -> Head:
+    def _parse_with_gunicorn(self, source: Source, raw: bytes) -> Head:
         source.unread(raw)
         try:
             request = Request(self._settings, source, ("", 0))
@@ -182,7 +182,7 @@ class HeadParser:
         else:
             head.length, head.chunked = None, request.body
         if isinstance(reader, ChunkedReader):
-            # Gunicorn would let these lines grow as large as the largest header.
+            # Gunicorn would let these lines grow as long as the longest header.
             reader.limit_chunk_size_line, reader.limit_trailer_section = CHUNK_LINE_BYTES, _TRAILER_BYTES
         return head
 

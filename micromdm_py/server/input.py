@@ -1,4 +1,4 @@
-"""``wsgi.input`` of a body that has not arrived in whole."""
+"""``wsgi.input`` for a body that has not fully arrived yet."""
 
 from collections.abc import Callable
 from threading import Semaphore
@@ -16,28 +16,29 @@ T = TypeVar("T")
 
 
 class RequestBody:
-    """Reads a body from the connection, waiting for the client within its deadline.
+    """Reads a body from the connection, waiting for the client until its deadline.
 
-    Every read raises OSError when the body is wrongly framed; it returns less than asked for when
-    the client has closed or was cut. The first one raises Busy when too many bodies are being read.
+    A read raises OSError when the body is wrongly framed, and returns less than asked for when the client
+    has closed or was cut. The first read raises Busy when too many bodies are being read.
     """
 
     def __init__(
         self,
         body: Body,
         slots: Semaphore,
-        ask: Callable[[], None] | None = None,
+        before_read: Callable[[], None] | None = None,
         be_patient: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take gunicorn's reader.
+        """Wrap gunicorn's reader.
 
         Args:
             body: reads and decodes.
-            slots: one is held from the first read to `close`, since a read costs a thread for as long.
-            ask: called before the first read: tells a client that waits for it to send the body.
-            be_patient: for applications to call: from now on only silence ends the body, not its pace.
+            slots: one is held from the first read to `close`, because reading occupies a thread.
+            before_read: called before the first read; sends "100 Continue" to a client that waits for it.
+            be_patient: for applications to call: from then on only silence ends the body, not a slow pace.
         """
-        self._body, self._slots, self._ask, self.be_patient = body, slots, ask, be_patient
+        self._body, self._slots, self._before_read = body, slots, before_read
+        self.be_patient = be_patient
         self._reading = False
 
     @property
@@ -83,10 +84,10 @@ class RequestBody:
             if not self._slots.acquire(blocking=False):
                 raise Busy("too many large bodies at once")
             self._reading = True
-        if self._ask:
-            ask, self._ask = self._ask, None
-            ask()
-        lead.give_up()  # the rest of the body comes as slowly as the client likes
+        if self._before_read:
+            before_read, self._before_read = self._before_read, None
+            before_read()
+        lead.give_up()  # the rest of the body comes as slowly as the client pleases
         try:
             return read(size)
         except ParseException as error:

@@ -1,4 +1,4 @@
-"""Collecting a request from a connection, without waiting."""
+"""Collecting requests from connections without waiting."""
 
 import time
 
@@ -15,7 +15,7 @@ _HEX = frozenset(b"0123456789abcdefABCDEF")
 
 
 class Intake:
-    """Takes requests off connections: the head always whole, the body too if it is small."""
+    """Takes requests from connections: the whole head, and the whole body too if it is small."""
 
     def __init__(self, limits: Limits) -> None:
         """Take the limits."""
@@ -23,10 +23,10 @@ class Intake:
         self._parser = HeadParser(limits)
 
     def next_request(self, connection: Connection) -> Head | None:
-        """Receive what is there and return a request that can be served, or None while it is not complete.
+        """Receive what has arrived; return a request that can be served, or None while it is incomplete.
 
-        A large body, one of unknown size that has grown large, and one that the client wants to be
-        asked for are left to whoever serves the request.
+        A large body, one of unknown size that has grown large, and one for which the client expects "100
+        Continue" are left for the application to read.
 
         Raises: BadHead, Closed.
         """
@@ -93,10 +93,9 @@ def chunked_end(data: bytearray, start: int) -> tuple[int, bool]:
 
     Args:
         data: what has arrived of it.
-        start: where the first chunk begins that was not complete when last looked at.
-    Returns: where the first incomplete chunk begins, and whether the body is complete: reading it
-        waits for nothing more.
-    Raises: BadHead when it is broken.
+        start: the offset that the previous call returned, 0 at first.
+    Returns: offset of the first incomplete chunk, and whether the body is complete.
+    Raises: BadHead when it is wrongly framed.
     Source: RFC 9112 section 7.1.
     """
     while True:

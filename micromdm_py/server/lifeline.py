@@ -1,4 +1,4 @@
-"""Children that do not outlive their parent."""
+"""Child processes that do not outlive their parent."""
 
 import ctypes
 import os
@@ -11,14 +11,14 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def die_with_parent(parent_pid: int) -> None:
-    """Ask the kernel to kill this process when the parent ends, however that ends.
+    """Ask the kernel to kill this process when its parent ends, for whatever reason.
 
-    A parent that has gone already ends this process at once. Where the kernel cannot do it the
-    caller's own check of the parent has to be enough.
+    Exits at once if the parent is already gone. On other systems than Linux, the caller's own check of the
+    parent has to do.
 
     Args:
-        parent_pid: the process that forked this one; it must have forked from its main thread,
-            since the kernel watches the thread.
+        parent_pid: the process that forked this one; it must have done so from its main thread, since the
+            kernel watches the thread that forked.
     Source: prctl(2), PR_SET_PDEATHSIG.
     """
     if sys.platform == "linux":

@@ -1,4 +1,4 @@
-"""What a client may cost: sizes and times, in one value."""
+"""The limits on what a client may cost: sizes and times."""
 
 from dataclasses import dataclass
 
@@ -13,15 +13,16 @@ class Limits:
         request_line_bytes: longest request line; a SCEP message in a query is about 6 kB.
         head_bytes: request line and all header fields together.
         fields: number of header fields.
-        buffered_body_bytes: a body up to this size is collected without a thread; the rest of a
-            larger one is read by the thread that serves the request.
-        head_s: from the first byte (or the connection) to the end of the header; TLS handshake too.
-        body_s: time for a body, whatever its size; sending an answer has the same.
-        bytes_per_s: slower than this after ``body_s`` is cut.
-        idle_s: how long a kept connection may wait for its next request.
-        linger_s: how long input is thrown away after an answer that came before the end of the body.
-        stop_idle_s: how long connections without a complete header stay open when the server stops.
-        stop_s: how long requests may go on when the server stops.
+        buffered_body_bytes: a body up to this size is collected without occupying a thread; the thread that
+            serves the request reads the rest of a larger one.
+        head_s: from the first byte (or from accepting the connection) to the end of the head; also for the
+            TLS handshake.
+        body_s: time for a body of any size, and for sending an answer.
+        bytes_per_s: after ``body_s``, clients slower than this on average are cut.
+        idle_s: how long a kept-alive connection may wait for its next request.
+        linger_s: how long input is discarded after an answer that was sent before the end of the body.
+        stop_idle_s: how long connections without a complete head stay open when the server stops.
+        stop_s: how long requests may continue when the server stops.
     """
 
     request_line_bytes: int = 8190

@@ -16,8 +16,8 @@ _PAUSE_S = 0.05
 class FileLock:
     """A POSIX record lock on a file.
 
-    It belongs to the process, is not inherited by its children and ends with the process however
-    that ends. The file stays; it holds the process id of the last owner, for people to read.
+    It belongs to the process, is not inherited by its children, and is released when the process ends for
+    whatever reason. The file stays; it holds the process id of the last owner, for people to read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -28,7 +28,7 @@ class FileLock:
     def acquire(self, wait_s: float) -> bool:
         """Take the lock, trying for ``wait_s`` seconds.
 
-        Returns: False when another process has kept it.
+        Returns: False when another process still holds it.
         Raises: OSError when the file cannot be opened.
         """
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -49,7 +49,7 @@ class FileLock:
         return True
 
     def owner(self) -> str:
-        """Return the process id that the owner wrote, or an empty text."""
+        """Return the process id that the owner wrote, "" if there is none."""
         try:
             return self._path.read_text(encoding="ascii").strip()
         except (OSError, UnicodeError):
@@ -65,8 +65,8 @@ class FileLock:
 def lock_store(config_path: Path, wait_s: float = 1.0) -> FileLock:
     """Make this process the only server on the store in ``config_path``.
 
-    Raises: StoreInUse when another server keeps the lock for ``wait_s`` seconds; StartupError when the
-        folder cannot be written.
+    Raises: StoreInUse when another server still holds the lock after ``wait_s`` seconds; StartupError when
+        the folder cannot be written.
     """
     lock = FileLock(config_path / "server.lock")
     try:

@@ -1,13 +1,14 @@
-"""Threads that share one epoll: one leads, and serves event after event to the end.
+"""Threads that share one epoll: one of them leads and serves event after event to the end.
 
-There is no thread per connection and no hand-over between threads as long as nobody waits. A connection
-is watched by the kernel while it waits for its client (handshake, header, body up to a size, room for the
-answer) and costs no thread then. The leading thread takes a few events, and for each reads what is there
-and runs the application when the request is complete; then it sends all answers and lets the kernel watch
-again. When it has to wait (`lead.give_up`) the next thread in line leads; when there is none another one is
-started, so requests that wait for long (long polls, outgoing calls) do not hold up others until the limit of
+There is no thread per connection, and no hand-over between threads as long as none of them waits. While a
+connection waits for its client (handshake, head, body up to a size, room for the answer), the kernel watches
+it and no thread is occupied. The leading thread takes a few events; for each it reads what has arrived, and
+runs the application once the request is complete. Then it sends all answers and lets the kernel watch again.
+
+When the leader has to wait (`lead.give_up`), the next thread in line leads; when there is none, another is
+started. So requests that wait for long (long polls, outgoing calls) do not hold up others until the limit of
 threads is reached. A request that needs a commit lets others go first and shares it with them (`lead.pause`).
-A leader that waits without having said so is found out by the worker's main thread within a second or two.
+The worker's main thread notices a leader that waits without giving up the lead, within a second or two.
 """
 
 import logging
@@ -47,7 +48,7 @@ class Door:
     """A listening socket and what is served behind it.
 
     Attributes:
-        tls: gives the TLS settings of the moment; None for plain HTTP.
+        tls: returns the current TLS context; None for plain HTTP.
     """
 
     listener: socket.socket
@@ -64,11 +65,11 @@ class Loop:
         """Prepare; nothing is watched before :meth:`open`.
 
         Args:
-            doors: where to accept.
+            doors: where to accept connections.
             limits: sizes and times.
-            slot: where to tell how many connections there are.
+            slot: where to publish the number of connections.
             threads: most threads at a time.
-            connections: most connections at a time; others wait in the kernel's queue.
+            connections: most connections at a time; further ones wait in the kernel's queue.
         """
         self._limits = limits
         self._slot = slot
@@ -77,11 +78,11 @@ class Loop:
         self._epoll = select.epoll()
         self._doors = {door.listener.fileno(): door for door in doors}
         self._connections: dict[int, tuple[Connection, Door]] = {}
-        self._resting: set[int] = set()
+        self._resting: set[int] = set()  # doors that accept nothing until `watch` arms them again
         self._lock = threading.Lock()
         self._door_lock = threading.Lock()
-        self._lead = Lead(self._hire, lambda: self._look(0))
-        # File descriptors of connections: with something to read or go on with, and with an answer to send.
+        self._lead = Lead(self._hire, lambda: self._poll(0))
+        # File descriptors of connections: with something to read or to continue, and with an answer to send.
         self._ready: deque[int] = deque()
         self._answered: deque[int] = deque()
         self._serving_since = 0.0
@@ -89,13 +90,13 @@ class Loop:
         self._closing = False
 
     def open(self) -> None:
-        """Start to accept."""
+        """Start accepting connections."""
         for fd in self._doors:
             self._epoll.register(fd, select.EPOLLIN | select.EPOLLONESHOT)
         self._hire()
 
     def close_doors(self) -> None:
-        """Accept no more and end idle connections soon; what has begun goes on."""
+        """Accept no more and end idle connections soon; requests in progress continue."""
         self._closing = True
         self._slot.leave()
         with self._door_lock:
@@ -109,13 +110,13 @@ class Loop:
                 connection.deadline = min(connection.deadline, soon)
 
     def watch(self) -> int:
-        """Cut whoever missed a deadline; to be called about once a second.
+        """Cut connections that missed their deadline; to be called about once a second.
 
         Returns: number of connections left.
         """
         now = time.monotonic()
         if self._serving_since and now - self._serving_since > _STUCK_S:
-            self._lead.pass_on(self._lead.holder)  # it waits for something without having said so
+            self._lead.pass_on(self._lead.holder)  # it waits for something without having given up the lead
         for connection, _ in list(self._connections.values()):
             if connection.deadline < now:
                 log_event(
@@ -139,7 +140,7 @@ class Loop:
         try:
             threading.Thread(target=self._work, name="request", daemon=True).start()
         except RuntimeError as error:
-            log_event(_log, logging.ERROR, "no further thread", error=error)
+            log_event(_log, logging.ERROR, "cannot start another thread", error=error)
             self._dismiss()
             return False
         return True
@@ -149,37 +150,37 @@ class Loop:
             self._threads -= 1
 
     def _work(self) -> None:
-        """Stand in line for the lead, lead until it is given up, and so on."""
+        """Wait for the lead, lead until it is given up, and start over; end when not needed for a while."""
         while self._lead.take(_IDLE_THREAD_S):
             while self._lead.is_mine():
                 self._serve_one()
         self._dismiss()
 
     def _serve_one(self) -> None:
-        """Serve the next event, or let another thread lead that has something to go on with."""
+        """Serve the next event, or hand the lead to a thread that has a request to finish."""
         lead = self._lead
         if lead.next_back() or (lead.is_late() and lead.next_paused()):
             return
         if not self._ready:
             if not lead.has_paused():
                 self._serving_since = 0.0
-                self._look(-1)
-            elif not self._look(0):
+                self._poll(-1)
+            elif not self._poll(0):
                 lead.next_paused()
                 return
         self._serving_since = time.monotonic()
         self._handle(self._ready.popleft())
 
-    def _look(self, timeout_s: float) -> bool:
-        """Send what has been answered and ask the kernel for events; whether there are any.
+    def _poll(self, timeout_s: float) -> bool:
+        """Send the finished answers and ask the kernel for events. Returns whether there are any.
 
-        Answers wait for this moment: each one that is sent wakes up its client, which may take the processor
-        away, so that serving goes on with cold caches. It is at most `_EVENTS_AT_ONCE` requests off.
+        Answers wait until now because sending one wakes its client, which may take the processor and leave
+        this thread with cold caches. No answer waits for more than `_EVENTS_AT_ONCE` requests.
         """
         if not self._ready:
             while self._answered:
                 self._handle(self._answered.popleft())
-            # Whoever has sent several requests at once goes on with those who come now, not before them.
+            # A client that pipelines requests takes turns with the events that arrive now.
             wait_s = 0 if self._ready else timeout_s
             self._ready.extend(fd for fd, _ in self._epoll.poll(wait_s, _EVENTS_AT_ONCE))
         return bool(self._ready)
@@ -255,9 +256,9 @@ class Loop:
         connection.close()
 
     def _step(self, connection: Connection, door: Door) -> int:
-        """Go as far as possible without waiting.
+        """Serve the connection as far as possible without waiting.
 
-        Returns: the epoll event to wait for, 0 at the end, `_LATER` when it goes on without one.
+        Returns: the epoll event to wait for, 0 at its end, `_LATER` when it has been queued instead.
         """
         if connection.phase is Phase.LINGER:
             return select.EPOLLIN if connection.discard() else 0
@@ -270,30 +271,30 @@ class Loop:
                 if not self._serve_next(connection, door):
                     return select.EPOLLIN
                 connection.phase = Phase.FLUSH
-                if self._left_for_later(connection, self._answered):
+                if self._defer(connection, self._answered):
                     return _LATER
             if (awaited := self._send(connection)) is not None:
                 return awaited
-            if self._left_for_later(connection, self._ready):
+            if self._defer(connection, self._ready):
                 return _LATER
 
     def _send(self, connection: Connection) -> int | None:
-        """Send an answer; returns what `_step` does, or None when the next request is there already."""
+        """Send an answer; returns as `_step` does, or None when the next request has already arrived."""
         connection.begin_output()
         if not connection.flush():
             return select.EPOLLOUT
         connection.end_output()
         if not connection.keep_alive:
-            return self._part(connection)
+            return self._linger(connection)
         connection.phase = Phase.IDLE
-        connection.deadline = self._rest_until(self._limits.idle_s)
+        connection.deadline = self._deadline(self._limits.idle_s)
         return None if connection.incoming or connection.has_hidden_input() else select.EPOLLIN
 
-    def _left_for_later(self, connection: Connection, when: deque[int]) -> bool:
-        """Let what is next wait in a row, if this thread leads and so looks after the rows."""
+    def _defer(self, connection: Connection, queue: deque[int]) -> bool:
+        """Queue the connection's next step; False if this thread does not lead, and so must go on itself."""
         if not self._lead.is_mine():
             return False
-        when.append(connection.fd)
+        queue.append(connection.fd)
         return True
 
     def _serve_next(self, connection: Connection, door: Door) -> bool:
@@ -309,19 +310,19 @@ class Loop:
             connection.write(plain_answer(bad.status))
         return True
 
-    def _part(self, connection: Connection) -> int:
-        """Close so that the answer arrives even if the client is still sending."""
+    def _linger(self, connection: Connection) -> int:
+        """Close in such a way that the answer arrives even if the client is still sending."""
         connection.phase = Phase.LINGER
-        connection.deadline = self._rest_until(self._limits.linger_s)
+        connection.deadline = self._deadline(self._limits.linger_s)
         connection.finish_output()
         return select.EPOLLIN if connection.discard() else 0
 
-    def _rest_until(self, seconds: float) -> float:
-        """Set a deadline for a connection that nothing is due on; very soon when the server stops."""
+    def _deadline(self, seconds: float) -> float:
+        """The deadline of a connection without a request in progress; very soon when the server stops."""
         return time.monotonic() + (self._limits.stop_idle_s if self._closing else seconds)
 
 
 def _address(name: tuple[str, int]) -> tuple[str, int]:
-    """Address and port, with IPv4 written as such when it came over a dual-stack socket."""
+    """Address and port; IPv4 addresses from a dual-stack socket lose their IPv6 prefix."""
     host = name[0]
     return (host.removeprefix("::ffff:") if "." in host else host), name[1]

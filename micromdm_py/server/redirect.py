@@ -1,4 +1,4 @@
-"""The listener on port 80: every request is sent to HTTPS."""
+"""The listener on port 80: redirects every request to HTTPS."""
 
 from collections.abc import Callable
 

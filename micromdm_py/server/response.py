@@ -1,4 +1,4 @@
-"""The server's half of WSGI: what the application says, as HTTP/1.1."""
+"""The server's half of WSGI: the application's answer as HTTP/1.1."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ _BODILESS = (204, 304)
 
 
 class _Clock:
-    """The Date header, made once a second."""
+    """The Date header, formatted at most once a second."""
 
     def __init__(self) -> None:
         self._second, self._text = 0, ""
@@ -31,12 +31,12 @@ _date = _Clock()
 
 @lru_cache(64)
 def _spelled(name: str) -> str:
-    """A header name as MicroMDM writes it, and as scripts that read answers search for it."""
+    """A header name as MicroMDM spells it, since scripts may search answers for that spelling."""
     return name.title()
 
 
 def plain_answer(status: str, text: str = "") -> bytes:
-    """Make a whole answer without an application, after which the connection is closed."""
+    """A whole answer made without the application; the connection is closed after it."""
     body = (text or status).encode() + b"\n"
     return (
         f"HTTP/1.1 {status}\r\nDate: {_date()}\r\nContent-Type: text/plain; charset=utf-8\r\n"
@@ -45,11 +45,12 @@ def plain_answer(status: str, text: str = "") -> bytes:
 
 
 class Response:
-    """One response; frames the body and decides whether the connection can go on.
+    """One response; frames the body and decides whether the connection is kept.
 
     Attributes:
-        keep_alive: whether another request may follow; may be cleared until the header is sent.
-        started: whether the header has been queued.
+        keep_alive: whether another request may follow; may be cleared until the head is queued.
+        started: whether the head has been queued.
+        status: status line as the application gave it, "" before.
     """
 
     def __init__(
@@ -77,13 +78,13 @@ class Response:
         return self.write
 
     def write(self, data: bytes) -> None:
-        """Queue a piece of the body, the header before the first."""
+        """Queue a piece of the body, and the head before the first piece."""
         if not self.started:
             self._start(None)
         self._body(data)
 
     def write_all(self, data: bytes) -> None:
-        """Queue the whole body; its length is known."""
+        """Queue the whole body, whose length is the Content-Length if the application gave none."""
         if self.started:
             self._body(data)
             return
@@ -91,9 +92,9 @@ class Response:
         self._body(data)
 
     def take_over(self) -> int:
-        """Queue the header and leave the body to the caller.
+        """Queue the head and leave the body to the caller.
 
-        Returns: how many bytes the caller has to send; 0 when that is not known, or nothing may be sent.
+        Returns: how many bytes the caller has to send; 0 when the length is not known or no body may be sent.
         """
         if not self.started:
             self._start(None)
@@ -105,7 +106,7 @@ class Response:
     def finish(self) -> None:
         """End the body.
 
-        Raises: RuntimeError when the application promised more than it gave.
+        Raises: RuntimeError when the application gave less than its Content-Length.
         """
         if not self.started:
             self._start(0)

@@ -1,7 +1,7 @@
-"""How many connections each worker has, in memory that all of them share.
+"""How many connections each worker has, in memory that all workers share.
 
-The kernel wakes up every worker for a new connection and the quickest takes it, which can leave
-another core idle. A worker that is ahead waits for a moment, so that the others come first.
+The kernel wakes every worker for a new connection, and the quickest takes it, which can leave another core
+idle. A worker that already has more connections than another waits a moment to let that one go first.
 """
 
 import mmap
@@ -15,7 +15,7 @@ class Shares:
     """The counts; made before the workers are forked."""
 
     def __init__(self, workers: int) -> None:
-        """Share memory without a file; some slots more, since workers can be replaced while they finish."""
+        """Allocate the memory, with spare slots because a worker can be replaced while it still finishes."""
         size = 2 * workers + 8
         self._counts = memoryview(mmap.mmap(-1, size * 4)).cast("I")
         self._owners: dict[int, int] = {}
@@ -29,11 +29,11 @@ class Shares:
         return next((number for number in range(last) if number not in taken), last)
 
     def assign(self, slot: int, pid: int) -> None:
-        """Note whose slot it is; in the parent."""
+        """Note which process has a slot; called in the parent."""
         self._owners[pid] = slot
 
     def forget_all_but(self, pids: set[int]) -> None:
-        """Free the slots of workers that have ended; in the parent."""
+        """Free the slots of all other processes, which have ended; called in the parent."""
         for pid in set(self._owners) - pids:
             self._counts[self._owners.pop(pid)] = _UNUSED
 
@@ -46,16 +46,16 @@ class Slot:
     """One worker's count beside those of the others."""
 
     def __init__(self, counts: memoryview, number: int) -> None:
-        """Begin with no connections."""
+        """Start with no connections."""
         self._counts, self._number = counts, number
         self.set(0)
 
     def set(self, count: int) -> None:
-        """Tell how many connections there are."""
+        """Publish the number of connections."""
         self._counts[self._number] = count
 
     def leave(self) -> None:
-        """Take part no more: this worker stops."""
+        """Withdraw the count, since this worker stops."""
         self._counts[self._number] = _UNUSED
 
     def is_ahead(self) -> bool:

@@ -19,7 +19,7 @@ __all__ = ["CourierProcess"]
 _log = logging.getLogger(__name__)
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
-_STABLE_S = 60.0  # having run this long, the next death counts as the first again
+_STABLE_S = 60.0  # after a run this long, the pauses start from the first again
 _LOCK_WAIT_S = 10.0
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -31,8 +31,8 @@ class CourierProcess:
         """Prepare; nothing is started.
 
         Args:
-            run: the courier's work; returns soon after the event is set.
-            lock_file: lock held by the running courier, so that there is never a second one.
+            run: the courier's work; must return soon after the event is set.
+            lock_file: locked by the running courier, so that there is never a second one.
         """
         self._run, self._lock_file = run, lock_file
         self._pid = 0
@@ -40,7 +40,7 @@ class CourierProcess:
         self._pause_s = _FIRST_PAUSE_S
 
     def manage(self, listeners: list[socket.socket]) -> None:
-        """Start the courier if it does not run and is due.
+        """Start the courier if it is not running and its pause is over.
 
         Args:
             listeners: sockets that the child must not keep open.
@@ -68,23 +68,23 @@ class CourierProcess:
         self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
 
     def ask_to_stop(self) -> None:
-        """Tell the courier to finish."""
+        """Tell the courier to stop, without waiting for it."""
         self._send(signal.SIGTERM)
 
     def join(self, wait_s: float) -> None:
         """Wait for the courier's end; kill it after ``wait_s`` seconds."""
         give_up_at = time.monotonic() + wait_s
         while self._pid and time.monotonic() < give_up_at:
-            if self._gone():
+            if self._has_ended(os.WNOHANG):
                 return
             time.sleep(0.02)
         self._send(signal.SIGKILL)
-        self._gone(os.WUNTRACED)
+        self._has_ended(0)  # waits
 
-    def _gone(self, options: int = os.WNOHANG) -> bool:
+    def _has_ended(self, wait_options: int) -> bool:
         if self._pid:
             try:
-                if not os.waitpid(self._pid, options)[0]:
+                if not os.waitpid(self._pid, wait_options)[0]:
                     return False
             except ChildProcessError:
                 pass
@@ -101,7 +101,7 @@ class CourierProcess:
     def _start(self, listeners: list[socket.socket]) -> None:
         self._started_at = time.monotonic()
         parent = os.getpid()
-        # Blocked across the fork: a signal in between waits for the child's own handling.
+        # Blocked across the fork, so that a signal waits until the child handles it itself.
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
         self._pid = os.fork()
         if self._pid:
@@ -126,14 +126,14 @@ class CourierProcess:
         stop = threading.Event()
 
         def wait_for_signal() -> None:
-            # In a thread: a handler that sets an event could interrupt the very thread that holds its lock.
+            # In a thread, because a signal handler could interrupt the very code that holds the event's lock.
             signal.sigwait(_STOP_SIGNALS)
             stop.set()
 
         threading.Thread(target=wait_for_signal, name="signals", daemon=True).start()
         lock = FileLock(self._lock_file)
         if not lock.acquire(_LOCK_WAIT_S):
-            log_event(_log, logging.ERROR, "another courier runs", pid=lock.owner())
+            log_event(_log, logging.ERROR, "another courier is running", pid=lock.owner())
             return 1
         self._run(stop)
         return 0 if stop.is_set() else 1

@@ -1,4 +1,4 @@
-"""TLS of the listener: one context for all connections, made again when the files change."""
+"""TLS of the listener: one context for all connections, loaded again when the files change."""
 
 import logging
 import ssl
@@ -23,7 +23,7 @@ _NO_CHECK_TIME = 0x200000  # OpenSSL's X509_V_FLAG_NO_CHECK_TIME, for which ssl 
 class ServerTls:
     """Certificate and key from two files.
 
-    Made before the workers are forked, so that they share the keys of session tickets. HTTP/1.1 only.
+    Made before the workers are forked, so that they share the session ticket keys. HTTP/1.1 only.
     """
 
     def __init__(self, cert_file: Path, key_file: Path, *, client_ca_pem: bytes | None = None) -> None:
@@ -32,10 +32,9 @@ class ServerTls:
         Args:
             cert_file: PEM, the server's certificate first, then its chain.
             key_file: PEM, not encrypted.
-            client_ca_pem: ask clients for a certificate and check it against these authorities. A
-                client without one is served; the handshake of one with a certificate of another
-                authority fails, which the ssl module leaves no way around. Dates are not checked:
-                that is decided per request.
+            client_ca_pem: ask clients for a certificate and check it against these authorities. A client
+                without a certificate is served; with one of another authority its handshake fails, which
+                the ssl module gives no way around. Dates are not checked here but with each request.
         Raises: StartupError.
         """
         self._files = (cert_file, key_file)
@@ -49,7 +48,7 @@ class ServerTls:
             raise StartupError(_explain(error, cert_file, key_file)) from error
 
     def context(self) -> ssl.SSLContext:
-        """Return the settings for a new connection; looks at the files at most once a second."""
+        """The context for a new connection; checks the files for changes at most once a second."""
         now = time.monotonic()
         if now - self._looked_at >= _CHECK_EVERY_S and self._lock.acquire(blocking=False):
             try:

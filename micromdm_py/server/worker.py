@@ -27,14 +27,16 @@ _MOST_CONNECTIONS = 20_000
 
 
 class WorkerSettings:
-    """What the workers have to know beyond gunicorn's settings.
+    """What the workers need to know beyond gunicorn's settings.
 
     Attributes:
+        limits: sizes and times.
+        tls: the listeners' TLS, None for plain HTTP.
         workers: number of processes.
-        threads: most threads of each.
+        threads: most threads in each.
         redirects: how many of the listeners, counted from the end, only redirect to HTTPS.
-        shares: the workers' numbers of connections.
-        slot: which of them is the next worker's; set before each fork.
+        shares: the number of connections of each worker.
+        slot: the next worker's slot in `shares`; set before each fork.
     """
 
     def __init__(
@@ -48,7 +50,7 @@ class WorkerSettings:
 
 
 class WebWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
-    """One process that serves the application with many threads."""
+    """One process that serves the application with its threads."""
 
     def init_process(self) -> None:
         """Start the process; returns when it has been told to stop."""
@@ -56,12 +58,12 @@ class WebWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         super().init_process()
 
     def init_signals(self) -> None:
-        """Finish what is in progress on SIGINT too: Ctrl-C reaches every process of the terminal."""
+        """Let requests finish on SIGINT too, since Ctrl-C reaches every process of the terminal."""
         super().init_signals()
         signal.signal(signal.SIGINT, self.handle_exit)
 
     def handle_exit(self, _signum: int, _frame: FrameType | None) -> None:
-        """Stop gracefully; the signal has woken up the main loop."""
+        """Stop gracefully; the signal itself wakes the main loop."""
         self.alive = False
 
     def run(self) -> None:
@@ -87,7 +89,7 @@ class WebWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             close()
 
     def _doors(self, settings: WorkerSettings, stopping: threading.Event) -> list[Door]:
-        bodies = threading.Semaphore(max(1, settings.threads // 4))  # other threads stay for small requests
+        bodies = threading.Semaphore(max(1, settings.threads // 4))  # leaves threads for small requests
         exchange = Exchange(self.wsgi, stopping, bodies, multiprocess=settings.workers > 1)
         redirect = Exchange(redirect_app, stopping, bodies, multiprocess=True)
         count = len(self.sockets) - settings.redirects
@@ -96,7 +98,7 @@ class WebWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         return doors + [Door(listener.sock, redirect) for listener in self.sockets[count:]]
 
     def _sleep(self, seconds: float) -> None:
-        """Wait; a signal ends it."""
+        """Wait, until a signal at the latest."""
         select.select([self.PIPE[0]], [], [], seconds)
         try:
             while os.read(self.PIPE[0], 64):
@@ -106,7 +108,7 @@ class WebWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
 
 
 def _most_connections() -> int:
-    """Raise the limit of open files as far as allowed and leave some for other things."""
+    """Raise the limit of open files as far as allowed; returns how many connections that leaves room for."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_CONNECTIONS + _SPARE_FILES
     if hard != resource.RLIM_INFINITY:

@@ -33,7 +33,7 @@ class Bytes:
 
 def careful(raw: bytes) -> Head | str:
     try:
-        return PARSER._careful(Bytes(), raw)
+        return PARSER._parse_with_gunicorn(Bytes(), raw)
     except BadHead as bad:
         return bad.status
 
@@ -60,12 +60,12 @@ def test_the_short_path_reads_only_what_gunicorn_reads_and_reads_the_same(
     method: str, target: str, version: str, lines: list[str], end: str
 ) -> None:
     raw = end.join([f"{method} {target} {version}", *lines]).encode("latin-1") + b"\r\n\r\n"
-    if usual := PARSER._usual(raw):
+    if usual := PARSER._parse_usual(raw):
         assert careful(raw) == usual
 
 
 def test_the_usual_request_takes_the_short_path() -> None:
-    head = PARSER._usual(b"PUT /mdm/connect?a=b HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\n")
+    head = PARSER._parse_usual(b"PUT /mdm/connect?a=b HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\n")
     assert head is not None
     assert (head.method, head.path, head.query, head.length) == ("PUT", "/mdm/connect", "a=b", 12)
 
