@@ -1,4 +1,4 @@
-"""Blueprints: what a device gets when it has enrolled.
+"""Blueprints: what devices get when they enrol, or when an administrator says so.
 
 Documents: kind `blueprint`, by uuid: JSON of the eight fields that MicroMDM's clients know.
 """
@@ -35,10 +35,10 @@ __all__ = [
 BLUEPRINT = "blueprint"
 PROFILE = "profile"
 ENROLL = "enroll"
-"""The moment in `apply_at`, in lower case, at which a blueprint acts by itself."""
+"""The value of `apply_at`, in lower case, with which a blueprint is applied to every device that enrols."""
 MAX_ITEMS = 1000
 MAX_BYTES = 64 << 20
-"""Most bytes of commands that one request may queue: they go into one transaction."""
+"""Most bytes of commands that one request may queue, as they go into one transaction."""
 MANAGED = 1
 """ManagementFlags: remove the app with the MDM profile."""
 
@@ -69,7 +69,7 @@ class BlueprintStore(Shelf, CommandQueue, Protocol):
 
 
 class Blueprints:
-    """What an administrator does with blueprints, and what they make of an enrollment."""
+    """What an administrator does with blueprints, and the commands they give to devices that enrol."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Blueprints:
         now: Callable[[], datetime],
         make_uuid: Callable[[], str],
     ) -> None:
-        """Keep them in `store` and queue what they say; `wake` wakes the courier for the pushes."""
+        """Keep them in `store` and queue their commands; `wake` wakes the courier for the pushes."""
         self._store, self._wake, self._now, self._make_uuid = store, wake, now, make_uuid
 
     def list(self, body: bytes) -> bytes:
@@ -132,7 +132,7 @@ class Blueprints:
         return json_reply({})
 
     def apply_to(self, name: str, body: bytes, *, tell: Tell = tell_nobody) -> bytes:
-        """Queue what a blueprint says for the devices named by `udids`, now.
+        """Queue the commands of a blueprint for the devices named by `udids`, now.
 
         Returns: `{"udids": {udid: [command uuids]}}`.
         Raises: NotFound, MalformedRequest, Conflict.
@@ -161,7 +161,7 @@ class Blueprints:
         """The commands for a device that has just enrolled; none when there is no blueprint for that.
 
         Args:
-            awaiting: the device waits for DeviceConfigured, which then comes last.
+            awaiting: whether the device waits for DeviceConfigured, which then comes last.
         """
         chosen = [one for one in blueprints_of(self._store.documents) if one.at_enrollment]
         if not chosen:
@@ -176,7 +176,7 @@ class Blueprints:
         return entries
 
     def _commands(self, blueprint: Blueprint) -> Sequence[dict[str, Value]]:
-        """Accounts first, since the Setup Assistant waits for them; then profiles; then apps."""
+        """First accounts, for which the Setup Assistant waits, then profiles, then apps."""
         commands = [_account(blueprint, user) for user in self._users(blueprint)]
         for name in blueprint.profile_ids:
             try:
@@ -209,7 +209,7 @@ class Blueprints:
 
 
 def _account(blueprint: Blueprint, user: User) -> dict[str, Value]:
-    """AccountConfiguration as the API makes it: what is false or empty is left out."""
+    """The AccountConfiguration command, without what is false or empty."""
     optional = {"fullName": user.user_longname, "hidden": user.hidden}
     flags = {
         "SkipPrimarySetupAccountCreation": blueprint.skip_primary_setup_account_creation,
@@ -224,7 +224,7 @@ def _set(fields: dict[str, Value]) -> dict[str, Value]:
 
 
 def blueprints_of(scan: Callable[[str], Iterable[tuple[str, bytes]]]) -> list[Blueprint]:
-    """Every blueprint, by uuid."""
+    """All blueprints, by uuid; `scan` reads the documents of a kind."""
     return [decode_blueprint(row) for _, row in scan(BLUEPRINT)]
 
 

@@ -25,7 +25,7 @@ Wait = Callable[[Look, Callable[[CommandRecord | None], bool], float], CommandRe
 
 
 class RecordStore(CommandQueue, CommandHistory, Enrollments, Protocol):
-    """What is needed of the store."""
+    """What command records need of the store."""
 
     def organization(self) -> tuple[str, str]:
         """See `storage.base.Store`."""
@@ -33,16 +33,19 @@ class RecordStore(CommandQueue, CommandHistory, Enrollments, Protocol):
 
 
 class CommandRecords:
-    """Replies are JSON documents in bytes; `secrets`: show passwords, keys and tokens."""
+    """What an administrator does with command records; replies are JSON documents in bytes.
+
+    With `secrets` passwords, keys and tokens are shown; otherwise they are masked.
+    """
 
     def __init__(self, store: RecordStore, wait: Wait, *, now: Callable[[], datetime]) -> None:
-        """Read from `store`."""
+        """Work on `store`; `wait` waits for answers."""
         self._store, self._wait, self._now = store, wait, now
 
     def one(
         self, api_id: str, command: str, *, secrets: bool, wait_s: float = 0, stop: Callable[[], bool] = bool
     ) -> bytes:
-        """A record with timeline and bodies, after waiting as `answered` does until it is done.
+        """A record with timeline and bodies, after waiting `wait_s` seconds at most until it is done.
 
         Raises: NotFound, Conflict, MalformedField.
         """
@@ -74,9 +77,10 @@ class CommandRecords:
     def answered(
         self, receipt: Receipt, wait_s: float, *, secrets: bool, stop: Callable[[], bool] = bool
     ) -> tuple[bool, bytes]:
-        """Wait until a command that was just queued is done, the time is over, or `stop` says so.
+        """Wait until a command that was just queued is done, the time is over, or `stop` returns true.
 
-        Returns: whether it is; and `{"payload": …, "record": …}`. When too many wait already, this does not.
+        Does not wait when too many requests are waiting. Returns: whether the command is done; and
+        `{"payload": …, "record": …}`.
         """
         if not receipt.command_id:
             return True, receipt.reply
@@ -126,7 +130,7 @@ def parse_filter(query: Callable[[str], str | None], limit: int) -> CommandFilte
 
     Args:
         query: gives the value of a parameter, None when it is absent.
-        limit: how many records at most.
+        limit: most records of a page.
     Raises: MalformedField.
     """
     states, origins = _words(query("status")), _words(query("from"))

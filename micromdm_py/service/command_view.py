@@ -1,4 +1,4 @@
-"""Command records as JSON: with the names of the organizations' API, and in snake case."""
+"""Command records as JSON, with names as in the organizations' API or in snake case."""
 
 import re
 from collections.abc import Mapping
@@ -20,14 +20,14 @@ _WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 @dataclass(frozen=True, slots=True)
 class FullRecord:
-    """A record with everything that is shown of it.
+    """A record with everything else that is shown with it.
 
     Attributes:
         organization: ids of organization and enterprise.
         target: the enrollment it is for.
         record: the record.
-        payload, command: the property list of the command, and its `Command`.
-        report, answer: the property list of the device's answer, b"" for none, and what is in it.
+        payload, command: the property list of the command, and the `Command` in it.
+        report, answer: the property list of the device's answer (b"" for none), and its content.
     """
 
     organization: tuple[str, str]
@@ -47,14 +47,14 @@ class FullRecord:
         payload: bytes,
         report: bytes,
     ) -> "FullRecord":
-        """Read the property lists of a record; attributes as above."""
+        """Read the property lists of a record; the arguments are attributes."""
         found = _read(payload).get("Command")
         command = found if isinstance(found, Mapping) else {"RequestType": record.request_type}
         return cls(organization, target, record, payload, command, report, _read(report))
 
     @property
     def data(self) -> Mapping[str, object]:
-        """The answer without ids and status."""
+        """The answer without `ENVELOPE`."""
         return {key: value for key, value in self.answer.items() if key not in ENVELOPE}
 
 
@@ -66,11 +66,11 @@ def _read(body: bytes) -> Mapping[str, object]:
 
 
 def camel_record(full: FullRecord, *, secrets: bool) -> dict[str, object]:
-    """The record; what has no value is left out.
+    """The record with the names of the organizations' API; what has no value is left out.
 
     Args:
         full: what to show.
-        secrets: show passwords, keys and tokens; else they are masked.
+        secrets: show passwords, keys and tokens; otherwise they are masked.
     """
     record, target = full.record, full.target
     user = target.is_user_channel
@@ -105,13 +105,13 @@ def camel_record(full: FullRecord, *, secrets: bool) -> dict[str, object]:
 
 
 def snake_record(full: FullRecord, *, secrets: bool, bodies: bool = False) -> dict[str, object]:
-    """The record with names in snake case, and what the other form has no place for.
+    """The record with names in snake case, and with what the organizations' API does not have.
 
     Args:
         full: what to show.
         secrets: as in `camel_record`.
-        bodies: show the timeline too, and the property lists in base64; those that hold secrets only where
-            secrets are shown.
+        bodies: also show the timeline, and the property lists in base64; those that hold secrets only with
+            `secrets`.
     """
     camel = camel_record(full, secrets=secrets)
     shown = {_snake(name): value for name, value in camel.items()}

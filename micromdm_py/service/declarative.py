@@ -1,7 +1,6 @@
-"""Declarative management: pass a device's request on to the service that `-dm` names.
+"""Declarative management: passes a device's request on to the service that `-dm` names.
 
-The Endpoint comes from the device; it may only choose something below the configured URL, never another
-place.
+The Endpoint comes from the device, which may choose only what is below the configured URL.
 """
 
 import re
@@ -17,7 +16,7 @@ from micromdm_py.service.slots import Slots
 __all__ = ["Declarative", "DeclarativeUpstream", "UpstreamReply", "endpoint_url"]
 
 _PLAIN = re.compile(r"[!$-;=?-Z_a-z~]*")
-"""Characters of an Endpoint: those of a relative URL reference without fragment, back-slash and brackets."""
+"""Characters of an Endpoint: those of a relative URL without fragment, backslash and brackets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class DeclarativeUpstream(Protocol):
 
 
 class Declarative:
-    """Passes requests on, a bounded number at a time."""
+    """Passes requests on, a limited number at a time."""
 
     def __init__(self, base_url: str, upstream: DeclarativeUpstream, *, slots: int) -> None:
         """Send to what lies below `base_url` ("" when the feature is off), at most `slots` at once."""
@@ -83,7 +82,7 @@ def endpoint_url(base: str, endpoint: str) -> str:
 
 
 def _sent_id(ref: EnrollmentRef) -> str:
-    """X-Enrollment-ID: the id as MicroMDM gives it; a Shared iPad user has no id of its own but ours."""
+    """X-Enrollment-ID: the id that MicroMDM sends; ours for users of a Shared iPad, who have none there."""
     if ref.kind is EnrollmentKind.SHARED_IPAD:
         return ref.enrollment_id
     return ref.sent_enrollment_id or ref.user_id or ref.udid

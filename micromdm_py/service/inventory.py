@@ -1,4 +1,4 @@
-"""Devices as administrators look at them: searching, one device, what it told about itself."""
+"""Devices for administrators: searching, one device, and what it says about itself."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -28,14 +28,14 @@ ENVELOPE = ("CommandUUID", "EnrollmentID", "EnrollmentUserID", "Status", "UDID",
 
 
 class InventoryStore(Enrollments, PushBook, Protocol):
-    """What is needed of the store."""
+    """What the inventory needs of the store."""
 
 
 class Inventory:
     """Replies are JSON documents in bytes; ids of the API may be UDIDs, EnrollmentIDs or user channels."""
 
     def __init__(self, store: InventoryStore, roster: Roster) -> None:
-        """Read from `store`, and from `roster` what Apple says of devices."""
+        """Read from `store`, and from `roster` what Apple says about devices."""
         self._store, self._roster = store, roster
 
     def search(self, search: DeviceSearch) -> bytes:
@@ -47,7 +47,7 @@ class Inventory:
         return json_reply(document)
 
     def device(self, api_id: str) -> bytes:
-        """Everything known of one enrollment but its secrets. Raises: NotFound, Conflict."""
+        """Everything known of an enrollment, except its secrets. Raises: NotFound, Conflict."""
         record = self._store.enrollment(check_api_id("udid", api_id))
         document = _detail(record)
         if known := self._roster.get(record.serial_number):
@@ -61,7 +61,7 @@ class Inventory:
         return json_reply({"device": document})
 
     def answers(self, api_id: str) -> bytes:
-        """The last answers of one enrollment, as JSON. Raises: NotFound, Conflict."""
+        """The latest answers of an enrollment, as JSON. Raises: NotFound, Conflict."""
         found = self._store.answers(check_api_id("udid", api_id))
         return json_reply({"inventory": {answer.request_type: _answer(answer) for answer in found}})
 
@@ -71,7 +71,7 @@ def parse_search(query: Callable[[str], str | None], limit: int) -> DeviceSearch
 
     Args:
         query: gives the value of a parameter, None when it is absent.
-        limit: how many devices at most.
+        limit: most devices of a page.
     Raises: MalformedField.
     """
     starts = {name: value for name in SEARCHED if (value := query(name))}

@@ -1,4 +1,4 @@
-"""NanoMDM's API for commands and pushes: several enrollments at once, a result for each.
+"""NanoMDM's API for commands and pushes: several enrollments at once, with a result for each.
 
 Source: the API of NanoMDM 0.8, whose clients read these shapes.
 """
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class Nano:
-    """Replies are (HTTP status, JSON): 200 when everything went well, 207 when some did, 500 when nothing."""
+    """Replies are (HTTP status, JSON): 200 when everything went well, 207 when some of it did, else 500."""
 
     def __init__(
         self, queue: CommandQueue, push: Push, *, now: Callable[[], datetime], wake: Callable[[], None]
@@ -34,13 +34,13 @@ class Nano:
         self._queue, self._push, self._now, self._wake = queue, push, now, wake
 
     def enqueue(self, ids: str, body: bytes, permit: Permit, *, nopush: bool) -> tuple[int, bytes]:
-        """Queue one command for several enrollments, each in its own right, and push to them.
+        """Queue one command for several enrollments, each in a transaction of its own, and push to them.
 
         Args:
             ids: enrollment ids, separated by commas.
             body: the property list of the command; empty to push only.
             permit: may raise Forbidden for an id and a request type.
-            nopush: do not push; the commands wait until the devices come.
+            nopush: do not push; the commands wait until the devices connect.
         Raises: Forbidden, StorageUnavailable.
         """
         names = _names(ids)

@@ -1,4 +1,4 @@
-"""NanoMDM's push certificate: one PEM file with certificate and key; and the unlock with an escrow key."""
+"""NanoMDM's API for push certificates (certificate and key in one PEM file), and for unlocking devices."""
 
 import json
 import re
@@ -23,14 +23,14 @@ _FORM = ("orgName", "guid", "escrowKey")
 
 
 class NanoCertificate:
-    """Stores and shows push certificates as NanoMDM's tools expect it."""
+    """Stores and shows push certificates in the way of NanoMDM's tools."""
 
     def __init__(self, book: PushBook, certificates: PushCertificates) -> None:
         """Work on `book`; `certificates` checks what is uploaded."""
         self._book, self._certificates = book, certificates
 
     def show(self, topic: str) -> bytes:
-        """Topic and end of a certificate. Raises: MalformedField, NotFound."""
+        """Topic and expiry of a certificate. Raises: MalformedField, NotFound."""
         if not topic:
             raise MalformedField("topic", "missing required query parameter")
         try:
@@ -59,7 +59,7 @@ class SendUnlock(Protocol):
 
 
 class EscrowUnlock:
-    """Takes the activation lock off a device with its escrow key (bypass code).
+    """Removes the Activation Lock of a device with its escrow key (bypass code).
 
     Source: Apple, "Creating and using bypass codes".
     """

@@ -1,7 +1,7 @@
-"""Enrollments that another server sends, message by message: NanoMDM's migration endpoint.
+"""NanoMDM's migration endpoint: enrollments that another server sends, message by message.
 
-Nothing is signed here, an administrator vouches for it. So nothing is bound: an enrollment is bound to the
-certificate that it comes with first. One that has come already is not touched any more.
+Nothing is signed here: an administrator vouches for it. So no certificate is bound; the first one that the
+device itself comes with will be. An enrollment that has come by itself is not touched any more.
 """
 
 import logging
@@ -28,23 +28,24 @@ logger = logging.getLogger(__name__)
 
 
 class NanoMigration:
-    """Takes check-in messages from administrators."""
+    """Stores check-in messages that administrators pass on."""
 
     def __init__(
         self, store: Enrollments, users: Users, *, wake: Callable[[], None], now: Callable[[], datetime]
     ) -> None:
-        """Keep enrollments in `store`; `wake` is called when push data have come."""
+        """Keep enrollments in `store`; `wake` wakes the courier when there are push data."""
         self._store, self._users, self._wake, self._now = store, users, wake, now
 
     def take(self, body: bytes) -> str:
-        """Take one message; no event is made of it.
+        """Store one message, without an event.
 
         Args:
-            body: an Authenticate, TokenUpdate or SetBootstrapToken as the device has sent it. A
-                UserAuthenticate counts for nothing.
+            body: an Authenticate, TokenUpdate or SetBootstrapToken as the device sent it. A UserAuthenticate
+            is
+                ignored.
         Returns: the id of the enrollment.
-        Raises: MalformedRequest; Conflict when the enrollment has been here itself; NotFound for a bootstrap
-            token without device.
+        Raises: MalformedRequest; Conflict when the device has spoken to this server itself; NotFound for a
+            bootstrap token without a device record.
         """
         message = parse_checkin(loads(body))
         name = message.enrollment.enrollment_id

@@ -28,9 +28,9 @@ Path = Mapping[str, str]
 """Fields of a request's path: organizationId, targetType, targetId, admCommandId."""
 
 MAX_TARGETS = 1000
-"""Targets of one request at most."""
+"""Most targets of one request."""
 MAX_COUNTED, PAGE = 10_000, 1000
-"""Newest records of a target that `grouped` looks at, and how many at once."""
+"""How many of the newest records of a target `grouped` reads, and how many at a time."""
 
 _PATTERNS = {
     "organizationId": re.compile(r"[a-fA-F0-9]{24}|[a-zA-Z0-9-]{3,}"),
@@ -48,7 +48,10 @@ _BODY = ("command", "targetIds", "confirm", *_OPTIONS)
 
 
 class OrganizationCommands:
-    """Replies are JSON documents in bytes; `secrets`: show passwords, keys and tokens."""
+    """Commands by the organizations' API; replies are JSON documents in bytes.
+
+    With `secrets` passwords, keys and tokens are shown; otherwise they are masked.
+    """
 
     def __init__(
         self,
@@ -61,7 +64,7 @@ class OrganizationCommands:
         now: Callable[[], datetime],
         make_uuid: Callable[[], str],
     ) -> None:
-        """Work on `store`; `slug` is the organization's name beside its id."""
+        """Work on `store`; `slug` names the organization in paths, as its id does."""
         self._store, self._records, self._slug, self._strict = store, records, slug, strict
         self._wake, self._now, self._make_uuid = wake, now, make_uuid
 
@@ -87,8 +90,8 @@ class OrganizationCommands:
         Args:
             path: the target.
             wanted: which commands to count; its limit is the number of groups of a page.
-            number: which page, from 1.
-            secrets: as above.
+            number: which page, the first being 1.
+            secrets: whether to show secrets.
         Raises: MalformedField, NotFound, Conflict.
         """
         target = self._target(path)
@@ -136,9 +139,9 @@ class OrganizationCommands:
         Args:
             path: the target, or only organization and target type.
             body: `{"command": {"RequestType": …, …}, "targetIds": […]}`, keys as in the property list.
-            permit: called once with all ids before anything is stored.
+            permit: called once, with all ids, before anything is stored.
             query: options (`service.options`) given beside the body.
-            secrets: as above.
+            secrets: whether to show secrets.
         Raises: MalformedField, Forbidden, NotFound naming the target, Conflict.
         """
         self._check(path)
@@ -193,7 +196,7 @@ class OrganizationCommands:
     def _command(self, path: Path) -> tuple[EnrollmentRecord, CommandRecord]:
         target, command_id = self._target(path), path["admCommandId"].lower()
         record = self._store.command(target.enrollment_id, command_id)
-        if record.command_id != command_id:  # one of another target, but this one has such a uuid
+        if record.command_id != command_id:  # another target has the id, but this one has such a uuid
             raise NotFound(f"not found: command {command_id}")
         return target, record
 

@@ -1,4 +1,4 @@
-"""Profiles for devices that sign their request: automated enrollment, phases of over-the-air enrollment.
+"""Profiles for devices that sign their request: automated enrollment, over-the-air enrollment.
 
 Source: Apple, "Authenticating through web views" and "Over-the-Air Profile Delivery and Configuration".
 """
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class SignedEnrollment:
-    """Hands out profiles to who can show the right certificate."""
+    """Hands out profiles to devices that sign with the right certificate."""
 
     def __init__(
         self,
@@ -30,9 +30,9 @@ class SignedEnrollment:
 
         Args:
             enroll: makes the profiles.
-            device_authorities: who signs the certificates that devices have from the factory. Dates are not
-                looked at: Apple's ended in 2014, and devices still come with certificates of it.
-            authority: the authority of this server.
+            device_authorities: sign the certificates that devices have from the factory. Their dates are not
+                checked: Apple's authority expired in 2014, and devices still come with certificates of it.
+            authority: gives the authority of this server.
         """
         self._enroll, self._device_authorities, self._authority = enroll, device_authorities, authority
 
@@ -47,11 +47,11 @@ class SignedEnrollment:
         return self._enroll.profile()
 
     def device(self, body: bytes, what: str) -> Mapping[str, object]:
-        """What a device says of itself, signed with its certificate from the factory.
+        """What a device says about itself, signed with its certificate from the factory.
 
         Args:
             body: CMS with the property list inside.
-            what: what it asks for; for the log.
+            what: what it asks for, for the log.
         Raises: SignatureInvalid, MalformedRequest.
         """
         signed = verify_attached(body)
@@ -62,8 +62,8 @@ class SignedEnrollment:
     def over_the_air(self, body: bytes) -> bytes:
         """The answer to phases 2 and 3, which devices send to one URL.
 
-        Signed with the certificate from the factory: a profile with a SCEP payload. Signed with the identity
-        that came of it: the enrollment profile.
+        A request signed with the certificate from the factory gets a profile with a SCEP payload. One signed
+        with the identity that was issued for it gets the enrollment profile.
 
         Raises: SignatureInvalid, MalformedRequest.
         """
@@ -83,7 +83,7 @@ class SignedEnrollment:
 
 
 def _tell(what: str, signed: SignedContent) -> Mapping[str, object]:
-    """Log who asks, and return it. Raises: MalformedRequest when it says nothing that can be read."""
+    """Log which device asks, and return what it says about itself. Raises: MalformedRequest."""
     info = loads(signed.content)
     told = {key: info.get(key) for key in ("SERIAL", "PRODUCT", "VERSION")}
     logger.info("%s: %s", what, ", ".join(f"{key} {value!r}" for key, value in told.items() if value))

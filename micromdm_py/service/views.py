@@ -1,4 +1,4 @@
-"""What the pages show, as plain values; how it looks is the business of the templates."""
+"""What the admin pages show, as plain values; the templates decide how it looks."""
 
 import json
 import threading
@@ -34,13 +34,13 @@ __all__ = ["CommandView", "DeviceView", "EventView", "Overview", "ReceiverView",
 
 RECENT = timedelta(hours=24)
 FRESH = timedelta(seconds=10)
-"""How long figures of the whole fleet are shown again before they are counted anew."""
+"""How long the figures of all devices are shown before they are counted again."""
 NEWEST_EVENTS = 50
 COMMANDS = 25
 
 
 class ViewedStore(CommandQueue, CommandHistory, Enrollments, PushBook, Outbox, Quarantine, Protocol):
-    """What is looked at."""
+    """What the pages need of the store."""
 
     def organization(self) -> tuple[str, str]:
         """See `storage.base.Store`."""
@@ -63,8 +63,8 @@ class EventView:
     Attributes:
         sequence, at, topic: of the event.
         about: the enrollment, "" for none.
-        name: what people call it: its name or serial number; "" when neither is known.
-        what: the status or the kind of message.
+        name: the name or serial number of the device, "" when neither is known.
+        what: the status in the report, or the kind of message.
     """
 
     sequence: int
@@ -82,11 +82,11 @@ class Overview:
     Attributes:
         fleet: figures of all devices; `seen` counts the last 24 hours.
         counted_at: when they were counted.
-        topic, expires_at: the push certificate; "" and None when there is none.
-        days_left: until it expires, negative afterwards.
+        topic, expires_at: of the push certificate; "" and None when there is none.
+        days_left: days until it expires, negative afterwards.
         receivers: webhook receivers.
-        quarantined: reports that nobody can read.
-        events: the newest, newest first.
+        quarantined: how many reports are in quarantine.
+        events: the newest events, newest first.
     """
 
     fleet: Fleet
@@ -105,10 +105,10 @@ class DeviceView:
 
     Attributes:
         record, push: as stored.
-        inventory: maps request types to (time, answer as JSON text).
+        inventory: the time and the answer as JSON text, by request type.
         findings: what is the matter with it.
-        commands: its newest commands.
-        older: cursor of those before, "" for none.
+        commands: a page of its commands, newest first.
+        older: cursor of the page after that, "" for none.
     """
 
     record: EnrollmentRecord
@@ -135,7 +135,7 @@ class Views:
     def __init__(
         self, store: ViewedStore, *, now: Callable[[], datetime], show_url: Callable[[str], str]
     ) -> None:
-        """Look at `store`; `show_url` takes the secrets out of a URL."""
+        """Read from `store`; `show_url` takes the secrets out of a URL."""
         self._store, self._now, self._show_url = store, now, show_url
         self._why = Why(store, now)
         self._lock = threading.Lock()
@@ -158,7 +158,7 @@ class Views:
         )
 
     def _fleet(self) -> tuple[datetime, Fleet]:
-        with self._lock:  # one page counts, others take its figures
+        with self._lock:  # one request counts, the others take its figures
             now = self._now()
             if self._counted is None or not timedelta(0) <= now - self._counted[0] < FRESH:
                 self._counted = now, self._store.fleet(since=now - RECENT)

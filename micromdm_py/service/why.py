@@ -1,4 +1,4 @@
-"""Why does nothing happen? One paragraph about a device, and the facts it rests on."""
+"""Why nothing happens with a device: one paragraph, and the facts behind it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,12 +18,13 @@ from micromdm_py.storage.records import CommandFilter, CommandRecord, Enrollment
 __all__ = ["Finding", "Why", "WhyStore", "explain"]
 
 MOST_WAITING = 1000
-"""Waiting commands that are counted; more are told as this many."""
+"""Most waiting commands that are counted."""
 SOON = timedelta(days=30)
+"""How long before its end a push certificate is mentioned."""
 
 
 class WhyStore(Enrollments, PushBook, CommandHistory, Protocol):
-    """What is looked at."""
+    """What the findings need of the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +33,10 @@ class Situation:
 
     Attributes:
         record: the enrollment.
-        push: its push data, None without.
-        expires_at: end of the push certificate of its topic, None when there is no certificate for it.
+        push: its push data, None for none.
+        expires_at: end of the push certificate of its topic, None if there is no certificate.
         waiting: open commands, oldest first.
-        now: the moment of looking.
+        now: current time.
     """
 
     record: EnrollmentRecord
@@ -47,7 +48,7 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found out: what is the matter, and what to do about it ("" for nothing)."""
+    """Something found out about an enrollment, and what to do about it ("" for nothing)."""
 
     text: str
     advice: str = ""
@@ -74,7 +75,7 @@ class Why:
         )
 
     def findings(self, api_id: str) -> list[Finding]:
-        """The same for a page. Raises: NotFound, Conflict."""
+        """What is the matter with an enrollment. Raises: NotFound, Conflict."""
         return explain(self._situation(api_id))
 
     def _situation(self, api_id: str) -> Situation:
@@ -94,7 +95,7 @@ class Why:
 
 
 def explain(situation: Situation) -> list[Finding]:
-    """What is the matter with an enrollment, the gravest first, then what its queue is waiting for."""
+    """What is the matter with an enrollment, its pushes and its queue, in this order."""
     return [*_enrollment(situation), *_pushing(situation), *_queue(situation)]
 
 

@@ -1,4 +1,4 @@
-"""The servers we have tokens for, and how services call Apple for them."""
+"""The servers that there are tokens for, and how services call Apple for them."""
 
 from collections.abc import Awaitable
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class AsyncDepCaller(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One server in Apple's portal: the name of its token, the token, and the URL it is good for."""
+    """One server in Apple's portal: the name of its token, the token, and the URL to use it at."""
 
     name: str
     token: DepToken
@@ -41,15 +41,15 @@ class Account:
 
 
 class Accounts:
-    """The servers there are at the moment."""
+    """The servers that there are tokens for now."""
 
     def __init__(self, shelf: Shelf, url: str, simulator: str = "") -> None:
         """Read tokens from `shelf`.
 
         Args:
             shelf: where they are kept.
-            url: of the service, for tokens that are kept.
-            simulator: URL of a simulator, used in place of all tokens that are kept; "" for none.
+            url: URL of Apple's service.
+            simulator: URL of a simulator to use in place of all tokens, "" for none.
         """
         self._shelf, self._simulator, self._url = shelf, simulator.rstrip("/"), url.rstrip("/")
 

@@ -1,4 +1,4 @@
-"""Lists of devices wait for the first synchronization: who has set up a token wants to see its devices."""
+"""Waiting for the first synchronization: whoever has just stored a token wants to see its devices."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -11,22 +11,22 @@ from micromdm_py.storage.base import Shelf
 __all__ = ["LONGEST_S", "FirstSync"]
 
 LONGEST_S = 5.0
-"""How long a list waits at most, in seconds."""
+"""Longest that a list of devices waits, in seconds."""
 
 
 class Wait(Protocol):
     """How to wait, see `service.waiting`."""
 
     def __call__(self, look: Callable[[], bool], done: Callable[[bool], bool], wait_s: float, /) -> bool:
-        """Look until `done`, or the seconds are over."""
+        """Call `look` until `done` accepts its result, or `wait_s` seconds are over."""
         ...
 
 
 class FirstSync:
-    """Waits while there is a token with which no synchronization was ever tried to its end."""
+    """Waits while there is a token that no synchronization has been tried with."""
 
     def __init__(self, shelf: Shelf, accounts: Accounts, wait: Wait) -> None:
-        """Look into `shelf` for the tokens of `accounts`."""
+        """Wait for the tokens of `accounts`; `shelf` has the state of their synchronization."""
         self._shelf, self._accounts, self._wait = shelf, accounts, wait
 
     def __call__(self) -> None:
@@ -36,7 +36,7 @@ class FirstSync:
         try:
             self._wait(self._pending, lambda pending: not pending, LONGEST_S)
         except Busy:
-            return  # a list that may lack some devices is better than none
+            return  # a list without some devices is better than none
 
     def _pending(self) -> bool:
         accounts = self._accounts.all()

@@ -13,12 +13,12 @@ from micromdm_py.storage.base import Documents, Shelf
 __all__ = ["Roster"]
 
 BATCH = 500
-"""How many documents are read or changed at a time: others wait for a change."""
+"""Most documents read or changed at a time, as others wait for a change."""
 DONE = "SUCCESS"
 
 
 class Roster:
-    """Every device that Apple has told us of, by serial number."""
+    """All devices that Apple has assigned to our servers, by serial number."""
 
     def __init__(self, shelf: Shelf) -> None:
         """Keep them on `shelf`."""
@@ -29,7 +29,7 @@ class Roster:
         return not self._shelf.documents(DEVICE, limit=1)
 
     def get(self, serial: str) -> KnownDevice | None:
-        """One device, None when Apple has not told us of it."""
+        """One device, None when it is not known."""
         if not serial:
             return None
         try:
@@ -38,19 +38,19 @@ class Roster:
             return None
 
     def all(self) -> Iterator[tuple[str, KnownDevice]]:
-        """Every device by serial number; read in batches, so changes meanwhile may show."""
+        """All devices by serial number, read in batches: changes made meanwhile may show."""
         after = ""
         while rows := self._shelf.documents(DEVICE, after=after, limit=BATCH):
             yield from ((serial, KnownDevice.of(body)) for serial, body in rows)
             after = rows[-1][0]
 
     def take_page(self, name: str, devices: Sequence[Mapping[str, Json]], state: SyncState) -> None:
-        """Write down a page of a token's devices together with how far the sync has come: both or nothing.
+        """Store a page of a token's devices together with how far the sync has come, both or nothing.
 
         Args:
             name: of the token.
-            devices: as Apple describes them, in the order in which things happened.
-            state: what is to be known once they are written.
+            devices: as Apple describes them, in the order in which changes happened.
+            state: how far the sync has come with this page.
         """
 
         def change(shelf: Documents) -> None:
@@ -61,7 +61,7 @@ class Roster:
         self._shelf.change_documents(change)
 
     def forget(self, name: str, but: str = "") -> int:
-        """Remove the devices of a token, except those seen in or after the full fetch `but`."""
+        """Remove the devices of a token, except those seen since the full fetch `but` began; how many."""
         removed, after = 0, ""
         while rows := self._shelf.documents(DEVICE, after=after, limit=BATCH):
             after = rows[-1][0]
@@ -73,13 +73,13 @@ class Roster:
     def note(
         self, results: Mapping[str, str], profile_uuid: str, at: datetime, *, by_hand: bool, token: str
     ) -> None:
-        """Remember what became of an assignment.
+        """Note the result of an assignment.
 
         Args:
-            results: Apple's word for each serial number; devices that are not known are left out.
+            results: Apple's word for each serial number; devices that are not known are ignored.
             profile_uuid: what was assigned, "" when profiles were removed.
             at: when.
-            by_hand: an administrator has asked for it.
+            by_hand: whether an administrator asked for it.
             token: name of the token it was done with.
         """
 

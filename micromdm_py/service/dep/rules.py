@@ -1,4 +1,4 @@
-"""Automatic assignment as administrators set it, syncs on request, and how things stand."""
+"""Automatic assignment for administrators: the rules, syncs on request, and the state of things."""
 
 import logging
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def rule_of(shelf: Shelf, name: str) -> Rule | None:
 
 
 class DepRules:
-    """Replies are JSON documents in bytes."""
+    """What an administrator does with automatic assignment; replies are JSON documents in bytes."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class DepRules:
         return json_reply({"autoassigners": [rule.fields()] if rule else None})
 
     def store(self, body: bytes, name: str | None, *, tell: Tell = tell_nobody) -> bytes:
-        """Set the rule of a token; its devices are brought in line at once.
+        """Set the rule of a token and have it applied to its devices at once.
 
         Args:
             body: JSON with `filter`, which must be `*`, and `profile_uuid`.
@@ -90,9 +90,9 @@ class DepRules:
         return json_reply({})
 
     def sync_now(self, name: str | None) -> None:
-        """Ask for a sync with one token, or with all of them; it is made soon after.
+        """Ask for a sync of one token, or of all; the courier makes it soon.
 
-        Raises: MalformedField; NotFound; NotConfigured when the default one is named and not there.
+        Raises: MalformedField; NotFound; NotConfigured when the default token is named and there is none.
         """
         accounts = self._accounts.all() if name is None else [self._accounts.get(check_name(name))]
         if not accounts:
@@ -106,7 +106,7 @@ class DepRules:
         self._wake()
 
     def status(self) -> bytes:
-        """How the sync of every token stands, without secrets."""
+        """The state of the synchronization of every token, without secrets."""
         devices: dict[str, int] = {}
         for _, known in self._roster.all():
             devices[known.token] = devices.get(known.token, 0) + 1
@@ -134,7 +134,7 @@ class DepRules:
         }
 
     def explain(self, serial: str) -> bytes:
-        """What is known of one device and which profile it shall have, and why. Raises: NotFound."""
+        """What is known of one device, which profile it should have, and why. Raises: NotFound."""
         known = self._roster.get(check_id("serial", serial))
         if known is None:
             raise NotFound(f"not found: DEP device {serial}")

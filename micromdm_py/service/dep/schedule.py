@@ -21,19 +21,19 @@ __all__ = ["DepSyncing"]
 EVERY = timedelta(minutes=30)
 RETRY = Backoff(60.0, 2.0, EVERY.total_seconds())
 LEAST_CLOSED = timedelta(minutes=1)
-"""How long Apple is left alone after a 429 that names no time."""
+"""How long to leave Apple alone after a 429 that names no time."""
 
 _LOOK_EVERY_S = 5.0
-"""A request is found after so long even if its wake-up was lost."""
+"""A sync that was asked for is found after this time even if its wake-up was lost."""
 _SHORTEST_S = 1.0
-"""The bell rings for everything the courier does; more often than this nobody looks."""
+"""The wake-up comes for everything the courier has to do; do not look more often than this."""
 GRACE_S = 3.0
 
 logger = logging.getLogger(__name__)
 
 
 class DepSyncing:
-    """The courier's part that keeps up with Apple."""
+    """The part of the courier that synchronizes with Apple."""
 
     def __init__(
         self,
@@ -48,17 +48,17 @@ class DepSyncing:
         page: int = PAGE,
         grace_s: float = GRACE_S,
     ) -> None:
-        """Synchronize all `accounts`; see `service.dep.sync.DepRound` for what is not said here.
+        """Synchronize all `accounts`.
 
         Args:
             shelf: where everything is kept.
-            accounts: whose devices.
+            accounts: the tokens and their servers.
             call: calls Apple.
-            blocking: runs what waits for the store.
-            now: gives the time, aware UTC.
+            blocking: runs calls of the store.
+            now: current time, aware UTC.
             draw: gives a random number of [0, 1).
-            make_id: gives ids.
-            page: devices of one call.
+            make_id: makes ids for full fetches, each unique.
+            page: how many devices to ask for in one call.
             grace_s: how long a round may go on after the stop.
         """
         self._shelf, self._accounts, self._call = shelf, accounts, call
@@ -114,7 +114,7 @@ class DepSyncing:
     async def _one(self, account: Account) -> None:
         name = account.name
         self._begun.add(name)
-        # Before the round, so that what is asked for meanwhile is done afterwards.
+        # Before the round, so that a sync asked for during it is made afterwards.
         await self._blocking(lambda: self._shelf.change_documents(lambda shelf: shelf.discard(WANTED, name)))
         work = DepRound(
             self._shelf,
@@ -136,7 +136,7 @@ class DepSyncing:
     def _finish(self, name: str, fault: DepFault | None) -> None:
         """Write down how a round went and when the next one is due."""
         if name not in {account.name for account in self._accounts.all()}:
-            # Removed meanwhile; what the round has written since goes too.
+            # The token was removed during the round, so what the round has written goes, too.
             self._shelf.change_documents(lambda shelf: shelf.discard(SYNC, name))
             Roster(self._shelf).forget(name)
             return

@@ -1,4 +1,4 @@
-"""Keeping up with Apple: a round reads what is new for a token and assigns what the rule says."""
+"""One round of synchronization: reads what is new for a token, and assigns profiles by its rule."""
 
 import json
 import logging
@@ -20,24 +20,24 @@ from micromdm_py.storage.base import Shelf
 __all__ = ["PAGE", "DepRound", "load_state", "save_state"]
 
 PAGE = 500
-"""Devices of one call: each page is one transaction, for which others wait."""
+"""Devices to ask for in one call; each page is one transaction, and others wait for it."""
 EXPIRY_WARNING = timedelta(days=30)
 
 logger = logging.getLogger(__name__)
 
 
 def load_state(shelf: Shelf, name: str) -> SyncState:
-    """How far the sync of a token has come."""
+    """How far the synchronization of a token has come."""
     return SyncState.of(dict(shelf.documents(SYNC)).get(name))
 
 
 def save_state(shelf: Shelf, name: str, state: SyncState) -> None:
-    """Write that down, if it is no page's own state (`Roster.take_page`)."""
+    """Keep that by itself; `Roster.take_page` keeps it together with a page."""
     shelf.change_documents(lambda documents: documents.put(SYNC, name, state.body()))
 
 
 class DepRound:
-    """One round for one token; what it has done stays done when it fails half-way."""
+    """One round for one token; if it fails half-way, what it has done stays."""
 
     def __init__(
         self,
@@ -54,11 +54,11 @@ class DepRound:
 
         Args:
             shelf: where devices and states are kept.
-            account: whose devices.
+            account: the token and its server.
             call: calls Apple.
-            blocking: runs what waits for the store.
-            now: gives the time, aware UTC.
-            make_id: gives ids for full fetches, never the same.
+            blocking: runs calls of the store.
+            now: current time, aware UTC.
+            make_id: makes ids for full fetches, each unique.
             page: how many devices to ask for at a time, at most `MAX_SERIALS`.
         """
         self._shelf, self._account, self._call = shelf, account, call
@@ -77,7 +77,7 @@ class DepRound:
         await self._assign()
 
     async def _step(self, state: SyncState) -> SyncState:
-        """One call and what follows from it; the state after it, with phase `done` when all is read."""
+        """Make one call and store its result; the state after it has phase `done` when all is read."""
         if state.phase == "sweep":
             return await self._sweep(state)
         fetching = state.phase == "fetch"
@@ -97,7 +97,7 @@ class DepRound:
         await self._blocking(lambda: self._roster.take_page(self._account.name, page.devices, after))
         self._tell(state.phase, page)
         if page.more and page.cursor == state.cursor:
-            # It would go on like this for ever. The next round begins from the start.
+            # This would go on for ever. The next round starts from the beginning.
             await self._blocking(
                 lambda: save_state(self._shelf, self._account.name, replace(after, fetch_id=""))
             )
@@ -114,7 +114,7 @@ class DepRound:
         return shapes.page_of(await self._ask("POST", path, request))
 
     async def _sweep(self, state: SyncState) -> SyncState:
-        """Everything was fetched: forget the devices that were not among it."""
+        """Everything was fetched: forget the devices that were not part of it."""
         name, after = self._account.name, replace(state, phase="sync")
         gone = await self._blocking(lambda: self._roster.forget(name, but=state.fetch_id))
         if gone:
@@ -125,7 +125,7 @@ class DepRound:
     # --- assignment ---
 
     async def _assign(self) -> None:
-        """Give the rule's profile to every device that shall have it and has another."""
+        """Assign the rule's profile to the devices that should have it and do not."""
         rule = await self._blocking(lambda: rule_of(self._shelf, self._account.name))
         if rule is None:
             return
@@ -134,7 +134,7 @@ class DepRound:
             await self._assign_some(rule.profile_uuid, serials[begin : begin + MAX_SERIALS])
 
     def _differing(self, rule: Rule) -> list[str]:
-        """Serial numbers of devices that shall have the rule's profile and have another or none."""
+        """Serial numbers of the devices that should have the rule's profile and do not."""
         wanted = rule.profile_uuid
         return [
             serial

@@ -1,8 +1,7 @@
-"""Tokens for administrators: the key pair they are encrypted for, storing, listing, removing.
+"""DEP tokens for administrators: storing, listing, removing, and the key pairs that decrypt them.
 
-A token belongs to a server in Apple's portal, which its consumer key names. A renewed token of the same
-server keeps its name here. Key pairs are never dropped: the portal goes on using the one it was given, for
-years.
+A token belongs to a server in Apple's portal, identified by its consumer key. A renewed token of the same
+server keeps its name here. Key pairs are never dropped: the portal may use the one it was given for years.
 """
 
 import base64
@@ -53,7 +52,7 @@ def check_name(name: str | None) -> str:
 
 
 class DepTokens:
-    """What an administrator does with tokens; replies are JSON documents in bytes."""
+    """What an administrator does with DEP tokens; replies are JSON documents in bytes."""
 
     def __init__(
         self,
@@ -63,14 +62,14 @@ class DepTokens:
         now: Callable[[], datetime],
         make_key: Callable[[], rsa.RSAPrivateKey],
     ) -> None:
-        """Keep them on `shelf`; `wake` has a new token used at once, `make_key` makes an RSA key."""
+        """Keep them on `shelf`; `wake` tells the courier of a new token, `make_key` makes an RSA key."""
         self._shelf, self._wake, self._now, self._make_key = shelf, wake, now, make_key
 
     def show(self, name: str | None = None) -> bytes:
         """The tokens, secrets included, the newest first, and the certificate to upload to the portal.
 
         Args:
-            name: show this one alone.
+            name: show only this one.
         Raises: MalformedField; NotFound.
         """
         if name is None:
@@ -86,11 +85,11 @@ class DepTokens:
     def store(
         self, body: bytes, name: str | None = None, *, force: bool = False, tell: Tell = tell_nobody
     ) -> bytes:
-        """Open a token file and keep its token, in place of the one of the same server.
+        """Decrypt a token file and keep its token, replacing the one of the same server.
 
         Args:
             body: JSON with `p7m_content`, base64 of the file.
-            name: what to call it; None for the name of the server's present token, else the default one.
+            name: what to call it; None for the name that the server's token has, else the default name.
             force: replace the named token although it belongs to another server.
             tell: learns the name.
         Raises: MalformedField; Conflict.
@@ -141,7 +140,7 @@ class DepTokens:
         return json_reply({})
 
     def _name_for(self, token: DepToken, name: str | None) -> str:
-        """Which name a token gets; one server has one name."""
+        """The name that a token gets; all tokens of one server have one name."""
         rows = self._shelf.documents(kept.TOKEN)
         owners = [its for its, row in rows if StoredToken.of(row).token.consumer_key == token.consumer_key]
         if name is None:
@@ -164,7 +163,7 @@ class DepTokens:
         return sorted(found, key=lambda pair: pair[1].not_before, reverse=True)
 
     def _current(self) -> Certificate:
-        """The certificate to upload; another pair is made when it has expired."""
+        """The certificate to upload; a new pair is made when all have expired."""
         at = self._now()
         for _, certificate in self._pairs():
             if certificate.not_after > at:
