@@ -16,6 +16,7 @@ from micromdm_py.storage.lmdb.tables import QUEUE, Contact, u64, unu64
 from micromdm_py.storage.lmdb.transactions import Txn
 from micromdm_py.storage.records import Served
 from tests.builders import Device
+from tests.storage import test_answers as answers
 from tests.storage import test_queue as rules
 from tests.storage.backends import MAP_BYTES, copy_aged
 
@@ -97,7 +98,7 @@ def swap(order: int) -> int:
 
 
 def life_of_a_command(phone: Device) -> None:
-    rules.test_record_tells_a_command_s_life(phone.store, phone)
+    answers.test_record_tells_a_command_s_life(phone.store, phone)
 
 
 Rule = Callable[[Device], None]

@@ -1,4 +1,4 @@
-"""Signed reports that nobody can read (decisions.md 7)."""
+"""Signed reports that nobody can read."""
 
 from datetime import timedelta
 
