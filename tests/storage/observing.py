@@ -10,6 +10,7 @@ import lmdb
 from micromdm_py.storage.base import Store
 from micromdm_py.storage.lmdb.store import LmdbStore
 from micromdm_py.storage.memory.store import MemoryStore
+from micromdm_py.storage.records import DeviceFilter
 
 
 def contents(store: Store) -> dict[str, object]:
@@ -33,3 +34,8 @@ def rows(folder: Path) -> list[tuple[str, list[tuple[bytes, bytes]]]]:
         tables = [(name, env.open_db(name, create=False)) for name in names]
         with env.begin() as txn:
             return [(name.decode(), list(txn.cursor(table))) for name, table in tables]
+
+
+def ids_of(store: Store, **wanted: object) -> list[str]:
+    """Ids of the device records that a filter finds; `wanted` as for `DeviceFilter`."""
+    return [one.enrollment_id for one in store.devices(DeviceFilter(**wanted))]  # type: ignore[arg-type]
