@@ -49,7 +49,7 @@ def test_search_answers_in_pages(bench: Bench) -> None:
         ("seen_after=yesterday", "seen_after: must be an RFC 3339 time or a date"),
         ("seen_before=0001-01-01T00:00:00%2B23:00", "seen_before: must be an RFC 3339 time or a date"),
         ("limit=0", "limit: must be a number from 1 to 1000"),
-        ("cursor=nobody's", "cursor: is not one of this program"),
+        ("cursor=nobody's", "cursor: must be the `next` of an earlier page"),
         ("model=%00", "model: must not hold control characters"),
     ],
 )

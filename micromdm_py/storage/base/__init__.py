@@ -14,10 +14,13 @@ module for each module here. The cases in `tests/storage` run against both; a fu
 * Cost. No call becomes slower with the number of commands an enrollment has ever had, or that wait for it.
 * Ids are made by the caller or returned. A command id and a target id are 24 lower-case hex digits: the
   second of creation (8 digits), and the sequence number or a number of the enrollment's own (16). Cursors are
-  text that only the backend reads, but for `CommandFilter.cursor`. Nothing else of a backend leaks out.
+  text that only the backend reads, except `CommandFilter.cursor`. Nothing else of a backend leaks out.
 * Times are aware UTC and kept to the millisecond. `at` is the caller's present: a store has no clock.
-* Errors are those of `micromdm_py.errors`. `StorageUnavailable` may come from every method that writes.
+* Errors are those of `micromdm_py.errors`. `StorageUnavailable` may come from every method that writes, and
+  from all methods of a backend that may be out of reach: requests then get a 503, the courier tries again.
 * A callable that is handed in may be called again if a transaction is repeated. It must not call the store.
+* All threads of a process may share a store; none crosses a fork. How a store is opened, and how a backup of
+  it is made, is no part of this: `compose` and `store_place` know the backend.
 
 An *enrollment id* is the id of `protocol.enrollment`. An *API id* is what an administrator may give instead:
 the enrollment id, or the bare UserID of a user channel while only one device has it.

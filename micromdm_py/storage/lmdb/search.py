@@ -24,7 +24,7 @@ class SearchPart(EnrollmentPart):
         try:
             begin = bytes.fromhex(search.cursor)
         except ValueError:
-            raise MalformedField("cursor", "is not one of this program") from None
+            raise MalformedField("cursor", "must be the `next` of an earlier page") from None
         name = next((name for name in SEARCHED if name in search.starts), None)
         with self._env.read() as txn:
             if name is None:

@@ -180,7 +180,7 @@ class EnrollmentPart(QueuePart):
         try:
             begin = int(search.cursor or "0")
         except ValueError:
-            raise MalformedField("cursor", "is not one of this program") from None
+            raise MalformedField("cursor", "must be the `next` of an earlier page") from None
         with self._s.lock:
             found = [one.record for one in self._s.channels.values() if search.fits(one.record)]
         if name is not None:

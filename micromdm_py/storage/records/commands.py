@@ -185,7 +185,7 @@ class CommandFilter:
         if not self.cursor:
             return None
         if not _CURSOR.fullmatch(self.cursor):
-            raise MalformedField("cursor", "is not one of this program")
+            raise MalformedField("cursor", "must be the `next` of an earlier page")
         return int(self.cursor, 16)
 
     def fits(self, record: CommandRecord) -> bool:
