@@ -1,8 +1,8 @@
-"""Reading BER and writing DER, no more of either than CMS needs.
+"""Reading BER and writing DER, as much of either as CMS needs.
 
 Devices wrap their signatures in BER with indefinite lengths, so the reader takes both forms in one pass. It
-returns plain tuples: it runs for every request, and an object per element would double its cost. Whatever the
-input says, nothing here nests deeper than `MAX_DEPTH` or yields more than `MAX_ELEMENTS` at once.
+returns plain tuples: it runs for every request, and an object per element would double its cost. For any
+input, nothing here nests deeper than `MAX_DEPTH` or returns more than `MAX_ELEMENTS` at once.
 
 Source: ITU-T X.690 (8.1 for the general form, 8.1.5 for end-of-contents, 10 and 11 for DER).
 """
@@ -48,36 +48,34 @@ CONSTRUCTED = 0x20
 NULL = b"\x05\x00"
 
 MAX_DEPTH = 16
-"""Deepest nesting of indefinite lengths, and of any element that is rewritten as DER; CMS needs seven."""
+"""Deepest nesting of indefinite lengths, and of elements that are rewritten as DER; CMS needs seven."""
 
 MAX_ELEMENTS = 20_000
-"""Most elements read at once: 2 MiB in segments of a hundred bytes."""
+"""Most elements read at once: enough for 2 MiB in segments of a hundred bytes."""
 
 Element = tuple[int, int, int, int, "list[Element] | None"]
-"""Tag byte; offsets of header, contents and end of contents; the children if the length was indefinite."""
+"""Tag byte; offsets of header, contents and end of contents; the children if the length is indefinite."""
 
 _PRINTABLE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 '()+,-./:=?")
 
 
 def elements(data: bytes, start: int, stop: int) -> list[Element]:
-    """Read the elements that follow each other in ``data[start:stop]``.
-
-    Those of definite length are not looked into.
+    """Read the consecutive elements in ``data[start:stop]``; those of definite length are not descended into.
 
     Args:
         data: BER or DER; offsets in the result count from its beginning.
         start: where the first header begins.
         stop: end of the last contents.
-    Raises: MalformedRequest when an element reaches behind `stop`, or a limit of this module is passed.
+    Raises: MalformedRequest when an element extends beyond `stop`, or a limit of this module is exceeded.
     """
     found, pos = _walk(data, start, stop, [MAX_ELEMENTS], 0)
     if pos != stop:
-        raise MalformedRequest("misplaced ASN.1 end mark")
+        raise MalformedRequest("misplaced ASN.1 end-of-contents")
     return found
 
 
 def first(data: bytes) -> Element:
-    """Read the first element; what follows it is left alone.
+    """Read the first element; what follows it is ignored.
 
     Raises: MalformedRequest.
     """
@@ -95,7 +93,7 @@ def first(data: bytes) -> Element:
 
 
 def children(data: bytes, element: Element) -> list[Element]:
-    """Return what a constructed element holds.
+    """Return the elements inside a constructed element.
 
     Raises: MalformedRequest, also when the element is primitive.
     """
@@ -104,14 +102,14 @@ def children(data: bytes, element: Element) -> list[Element]:
         return known
     if not tag & CONSTRUCTED:
         raise MalformedRequest("ASN.1 structure expected")
-    found, pos = _walk(data, start, stop, [MAX_ELEMENTS], 0)
+    found, pos = _walk(data, start, stop, [MAX_ELEMENTS], 0)  # `elements`, without another call
     if pos != stop:
-        raise MalformedRequest("misplaced ASN.1 end mark")
+        raise MalformedRequest("misplaced ASN.1 end-of-contents")
     return found
 
 
 def _walk(data: bytes, pos: int, end: int, budget: list[int], depth: int) -> tuple[list[Element], int]:
-    """Read elements up to `end` or to an end-of-contents mark; return them and where reading stopped."""
+    """Read elements up to `end` or to an end-of-contents; return them and where reading stopped."""
     found: list[Element] = []
     add = found.append
     try:
@@ -143,7 +141,7 @@ def _walk(data: bytes, pos: int, end: int, budget: list[int], depth: int) -> tup
 def _indefinite(
     data: bytes, tag: int, start: int, end: int, budget: list[int], depth: int
 ) -> tuple[list[Element], int]:
-    """Read an element of indefinite length; return its children and where its end mark begins."""
+    """Read an element of indefinite length; return its children and where its end-of-contents begins."""
     if depth >= MAX_DEPTH:
         raise MalformedRequest("ASN.1 is nested too deeply")
     if not tag & CONSTRUCTED or tag & 0x1F == 0x1F:
@@ -153,7 +151,7 @@ def _indefinite(
     if budget[0] < 0:
         raise MalformedRequest("too many ASN.1 elements")
     if stop + 2 > end or data[stop] or data[stop + 1]:
-        raise MalformedRequest("ASN.1 end mark is missing")
+        raise MalformedRequest("ASN.1 end-of-contents is missing")
     return kids, stop
 
 
@@ -161,19 +159,19 @@ def _long_size(data: bytes, head: int, start: int) -> tuple[int, int]:
     """Read a length of several bytes; return it and where the contents begin."""
     after = start + (head & 0x7F)
     if after - start > 8 or after > len(data):  # no length in use needs more than eight bytes
-        raise MalformedRequest("ASN.1 length is not usable")
+        raise MalformedRequest("ASN.1 length is too large or cut off")
     return int.from_bytes(data[start:after], "big"), after
 
 
 def raw(data: bytes, element: Element) -> bytes:
-    """Return an element with its header, as sent if its own length is definite, else rewritten as DER."""
+    """Return an element with its header: as sent if its length is definite, otherwise rewritten as DER."""
     if element[4] is None:
         return data[element[1] : element[3]]
     return to_der(data, element)
 
 
 def octets(data: bytes, element: Element) -> bytes:
-    """Return the value of an OCTET STRING (or of one tagged in its place), joined when it came in segments.
+    """Return the value of an OCTET STRING, implicitly tagged or not, joined if it was sent in segments.
 
     Raises: MalformedRequest.
     """
@@ -194,7 +192,7 @@ def _segments(data: bytes, element: Element, depth: int, budget: list[int]) -> I
 
 
 def _counted(data: bytes, element: Element, depth: int, budget: list[int]) -> list[Element]:
-    """Return the children where a whole tree is followed; `budget` is what may still be read of it."""
+    """Return the children while descending a whole tree; `budget` is how many elements may still be read."""
     if depth >= MAX_DEPTH:
         raise MalformedRequest("ASN.1 is nested too deeply")
     found = children(data, element)
@@ -205,7 +203,7 @@ def _counted(data: bytes, element: Element, depth: int, budget: list[int]) -> li
 
 
 def to_der(data: bytes, element: Element) -> bytes:
-    """Rewrite an element with definite, shortest lengths and strings in one piece; sets keep their order.
+    """Rewrite an element with definite, shortest lengths and unsegmented strings; sets keep their order.
 
     Raises: MalformedRequest.
     """
@@ -232,12 +230,12 @@ def tlv(tag: int, *parts: bytes) -> bytes:
 
 
 def sequence(*parts: bytes) -> bytes:
-    """Encode a SEQUENCE of encoded parts."""
+    """Encode a SEQUENCE of parts that are already encoded."""
     return tlv(SEQUENCE, *parts)
 
 
 def set_of(*parts: bytes) -> bytes:
-    """Encode a SET OF encoded parts, in the order DER demands."""
+    """Encode a SET OF parts that are already encoded, in DER's order."""
     return tlv(SET, *sorted(parts))
 
 
@@ -247,7 +245,7 @@ def encode_integer(value: int) -> bytes:
 
 
 def encode_oid(dotted: str) -> bytes:
-    """Encode an OBJECT IDENTIFIER written with dots."""
+    """Encode an OBJECT IDENTIFIER given in dotted form."""
     head, second, *rest = map(int, dotted.split("."))
     out = bytearray()
     for arc in (head * 40 + second, *rest):
@@ -259,13 +257,13 @@ def encode_oid(dotted: str) -> bytes:
 
 
 def encode_text(value: str) -> bytes:
-    """Encode a string: as PrintableString where the alphabet allows, else as UTF8String."""
+    """Encode a string: as PrintableString if its characters allow, otherwise as UTF8String."""
     data = value.encode()
     return tlv(PRINTABLE if _PRINTABLE.issuperset(data) else UTF8_STRING, data)
 
 
 def encode_time(value: datetime) -> bytes:
-    """Encode an aware time, in whole seconds: UTCTime for the years 1950 to 2049, else GeneralizedTime.
+    """Encode an aware time in whole seconds: UTCTime for the years 1950 to 2049, otherwise GeneralizedTime.
 
     Source: RFC 5652, 11.3.
     """

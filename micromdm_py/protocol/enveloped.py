@@ -1,6 +1,6 @@
-"""CMS EnvelopedData with one RSA recipient: what wraps a SCEP request and its answer.
+"""CMS EnvelopedData with one RSA recipient: the wrapping of SCEP requests and answers.
 
-Old clients encrypt with single DES, so that is spoken too; only the transport inside SCEP depends on it.
+Old clients encrypt with single DES, so it is supported; only SCEP's inner transport relies on it.
 
 Source: RFC 5652, 6; RFC 3370 (DES, key transport); RFC 3565 (AES).
 """
@@ -37,7 +37,7 @@ from micromdm_py.protocol.signed import open_content_info
 __all__ = ["DECRYPT_FAILED", "MAX_RECIPIENTS", "Opened", "decrypt", "encrypt"]
 
 DECRYPT_FAILED = "content cannot be decrypted"
-"""The one text for every failure behind the RSA key: a finer one would help to guess plain text."""
+"""The one text for every failure behind the RSA key: a more precise one would help to guess the plaintext."""
 
 MAX_RECIPIENTS = 16
 
@@ -53,7 +53,7 @@ class Opened:
 
     Attributes:
         content: the plain bytes.
-        cipher: name of the content encryption, a key of `oids.CIPHERS`; an answer should use it too.
+        cipher: name of the content encryption, a key of `oids.CIPHERS`; the answer should use the same.
     """
 
     content: bytes = field(repr=False)
@@ -67,9 +67,9 @@ def encrypt(
 
     Args:
         content: any bytes.
-        recipient: whom it is for.
+        recipient: certificate of the one who is to read it.
         cipher: a key of `oids.CIPHERS`.
-        random_bytes: gives that many bytes fit for keys, such as `secrets.token_bytes`.
+        random_bytes: returns that many bytes fit for keys, such as `secrets.token_bytes`.
     Returns: ContentInfo with EnvelopedData, DER.
     Raises: MalformedRequest when the recipient's key is not RSA.
     """
@@ -99,14 +99,14 @@ def decrypt(data: bytes, key: rsa.RSAPrivateKey, certificate: Certificate) -> Op
     Args:
         data: ContentInfo with EnvelopedData, BER or DER.
         key: the private key.
-        certificate: certificate of that key, by which the recipient is found.
+        certificate: the key's certificate, which must be among the recipients.
     Raises: MalformedRequest, with `DECRYPT_FAILED` for everything that depends on the key.
     """
     parts = children(data, open_content_info(data, oids.ENVELOPED_DATA))
     if len(parts) > 3 and parts[1][0] == EXPLICIT_0:
         del parts[1]  # originatorInfo
     if len(parts) < 3 or parts[0][0] != INTEGER or parts[1][0] != SET or parts[2][0] != SEQUENCE:
-        raise MalformedRequest("CMS EnvelopedData has another shape")
+        raise MalformedRequest("CMS EnvelopedData is malformed")
     cipher, iv, secret = _encrypted_content(data, parts[2])
     transport, wrapped = _recipient(data, parts[1], certificate)
     try:
@@ -121,10 +121,10 @@ def decrypt(data: bytes, key: rsa.RSAPrivateKey, certificate: Certificate) -> Op
 
 
 def _encrypted_content(data: bytes, info: Element) -> tuple[oids.Cipher, bytes, bytes]:
-    """Return cipher name, initialisation vector and cipher text."""
+    """Return cipher name, initialization vector and ciphertext."""
     parts = children(data, info)
     if len(parts) != 3 or parts[1][0] != SEQUENCE or parts[2][0] not in (_IMPLICIT_CONTENT, EXPLICIT_0):
-        raise MalformedRequest("CMS encrypted content has another shape")
+        raise MalformedRequest("CMS EncryptedContentInfo is malformed")
     scheme = children(data, parts[1])
     if len(scheme) != 2 or scheme[1][0] != OCTETS:
         raise MalformedRequest("CMS content encryption is not accepted")
@@ -138,7 +138,7 @@ def _encrypted_content(data: bytes, info: Element) -> tuple[oids.Cipher, bytes, 
 def _recipient(
     data: bytes, recipients: Element, certificate: Certificate
 ) -> tuple[padding.AsymmetricPadding, bytes]:
-    """Return key transport and wrapped key for the holder of the certificate."""
+    """Return key transport and wrapped key for the certificate's holder."""
     found = children(data, recipients)
     if len(found) > MAX_RECIPIENTS:
         raise MalformedRequest("CMS names too many recipients")
@@ -155,15 +155,15 @@ def _recipient(
             sha1 = oids.DIGESTS["sha1"]
             return padding.OAEP(padding.MGF1(sha1), sha1, None), octets(data, parts[3])
         raise MalformedRequest("CMS key transport is not accepted")
-    raise MalformedRequest("CMS is encrypted for somebody else")
+    raise MalformedRequest("CMS is not encrypted for this certificate")
 
 
 def _block_cipher(cipher: oids.Cipher, key: bytes) -> BlockCipherAlgorithm:
-    """Return the cipher set up with its key.
+    """Return the cipher with its key.
 
-    Single DES is Triple DES with its key three times; libraries no longer offer it by itself.
+    Single DES is Triple DES with the key repeated three times; libraries no longer offer it by itself.
 
-    Raises: ValueError when the key has another length.
+    Raises: ValueError when the key has the wrong length.
     """
     if len(key) != _KEY_BYTES[cipher]:
         raise ValueError("key length")

@@ -1,9 +1,9 @@
-"""SCEP messages, both directions: a request for a certificate, and the answer to it.
+"""SCEP messages in both directions: requests for a certificate, and the answers.
 
 A message is SignedData around EnvelopedData. The server reads with `parse_pki_message` and answers with
 `build_success` or `build_failure`; a client writes with `build_request` and reads with `parse_reply`.
 
-Source: RFC 8894; where it and older clients differ (SHA-1, single DES), MicroMDM's answers are kept.
+Source: RFC 8894; where older clients differ from it (SHA-1, single DES), this answers as MicroMDM does.
 """
 
 from collections.abc import Callable
@@ -39,17 +39,17 @@ __all__ = [
 ]
 
 CAPABILITIES = "Renewal\nSHA-1\nSHA-256\nAES\nDES3\nSCEPStandard\nPOSTPKIOperation"
-"""Answer to GetCACaps; clients split it at line feeds."""
+"""Answer to GetCACaps; clients split it at newlines."""
 
 MAX_NONCE_BYTES = 64
 MAX_TRANSACTION_CHARS = 255
 
 RandomBytes = Callable[[int], bytes]
-"""Gives that many bytes fit for keys, such as `secrets.token_bytes`."""
+"""Returns that many bytes fit for keys, such as `secrets.token_bytes`."""
 
 
 class MessageType(IntEnum):
-    """What a message is; the three requests are all answered alike. Source: RFC 8894, 3.2.1.2."""
+    """The type of a message; all three requests are answered alike. Source: RFC 8894, 3.2.1.2."""
 
     CERT_REP = 3
     RENEWAL_REQ = 17
@@ -80,13 +80,13 @@ _REQUESTS = (MessageType.PKCS_REQ, MessageType.RENEWAL_REQ, MessageType.UPDATE_R
 
 @dataclass(frozen=True, slots=True)
 class ScepRequest:
-    """A request whose signatures have been verified, not its challenge.
+    """A request whose signatures have been verified, but not its challenge.
 
     Attributes:
         message_type: one of the three request types.
-        transaction_id: free text of the client, comes back in the answer.
-        sender_nonce: bytes of the client, come back in the answer.
-        signer: certificate that signed the message, mostly self-signed; the answer is encrypted for it.
+        transaction_id: free text of the client; the answer repeats it.
+        sender_nonce: bytes of the client; the answer repeats them.
+        signer: certificate that signed the message, usually self-signed; the answer is encrypted for it.
         csr: the certificate request, its signature and key checked.
         challenge: challenge password, None without one.
         cipher: content encryption that the client used, a key of `oids.CIPHERS`.
@@ -109,9 +109,9 @@ class ScepReply:
 
     Attributes:
         status: the outcome.
-        fail_info: the reason, with FAILURE only; None when it was not given.
-        transaction_id: as in the request, if all went well.
-        recipient_nonce: the request's senderNonce, if all went well; b"" when missing.
+        fail_info: the reason of a FAILURE; None when none is given.
+        transaction_id: as in the request, which is not checked here.
+        recipient_nonce: the request's senderNonce, which is not checked here; b"" when missing.
         certificate: the issued certificate, DER, with SUCCESS only.
         cipher: content encryption of the answer, with SUCCESS only.
     """
@@ -129,9 +129,9 @@ def parse_pki_message(data: bytes, ca_certificate: Certificate, ca_key: rsa.RSAP
 
     Args:
         data: the CMS as posted, BER or DER.
-        ca_certificate: the authority, for whom the envelope must be.
+        ca_certificate: the authority, for which the content must be encrypted.
         ca_key: its key.
-    Raises: MalformedRequest; what fails after decryption is not told apart from a failed decryption.
+    Raises: MalformedRequest, with the same text for failed decryption and for any failure after it.
     """
     message, content, signer = _verified(data)
     kind = _number(message, oids.SCEP_MESSAGE_TYPE, "messageType")
@@ -168,15 +168,16 @@ def build_success(
     random_bytes: RandomBytes,
     signing_time: datetime | None = None,
 ) -> bytes:
-    """Answer with the issued certificate, in the cipher and digest of the request.
+    """Answer with the issued certificate, using the cipher and digest of the request.
 
     Args:
-        request: what is answered.
+        request: the request to answer.
         leaf: issued certificate, DER.
         ca_certificate: the authority, which signs the answer.
         ca_key: its key.
         random_bytes: source of the content key.
-        signing_time: aware time for a signingTime attribute, none when None.
+        signing_time: aware time for the signingTime attribute, left out when None.
+    Returns: the CMS, DER.
     """
     content = enveloped.encrypt(degenerate((leaf,)), request.signer, request.cipher, random_bytes)
     attributes = _answer(request, PkiStatus.SUCCESS)
@@ -225,7 +226,7 @@ def build_request(
     Args:
         csr: certificate request, DER, with the challenge inside.
         key: key that signs the message and opens the answer.
-        certificate: its certificate, self-signed the first time, the old one at a renewal.
+        certificate: its certificate: self-signed the first time, the old one in a renewal.
         ca_certificate: the authority, as GetCACert answered.
         transaction_id: any text, 1 to 255 characters.
         nonce: 16 random bytes.
@@ -233,7 +234,8 @@ def build_request(
         cipher: content encryption, a key of `oids.CIPHERS`.
         digest: digest of the signature.
         message_type: one of the three requests.
-        signing_time: aware time for a signingTime attribute, none when None.
+        signing_time: aware time for the signingTime attribute, left out when None.
+    Returns: the CMS, DER.
     """
     attributes = [
         attribute(oids.SCEP_MESSAGE_TYPE, _printable(str(int(message_type)))),
@@ -260,7 +262,7 @@ def parse_reply(
     """
     message, content, signer = _verified(data, ca_certificate)
     if signer != ca_certificate:
-        raise MalformedRequest("SCEP answer is signed by somebody else")
+        raise MalformedRequest("SCEP answer is not signed by the authority")
     if _number(message, oids.SCEP_MESSAGE_TYPE, "messageType") != MessageType.CERT_REP:
         raise MalformedRequest("not a SCEP answer")
     try:
@@ -274,14 +276,14 @@ def parse_reply(
         opened = enveloped.decrypt(content, key, certificate)
         found, cipher = embedded_certificates(opened.content), opened.cipher
         if not found:
-            raise MalformedRequest("SCEP answer holds no certificate")
+            raise MalformedRequest("SCEP answer contains no certificate")
         leaf = found[0]
     nonce = _octets(message, oids.SCEP_RECIPIENT_NONCE)
     return ScepReply(status, fail_info, _transaction(message), nonce, leaf, cipher)
 
 
 def _verified(data: bytes, extra: Certificate | None = None) -> tuple[SignedMessage, bytes, Certificate]:
-    """Take a message apart and check its signature; `extra` may have signed it without being embedded."""
+    """Parse a message and check its signature; `extra` may be the signer without being embedded."""
     message = parse_signed(data, with_content=True)
     if extra is not None:
         message = message._replace(certificates=[*message.certificates, extra.der])
@@ -310,10 +312,10 @@ def _printable(text: str) -> bytes:
 
 
 def _number(message: SignedMessage, oid: bytes, name: str) -> int:
-    """Return an attribute that is a number written as text."""
+    """Return the value of an attribute that is a decimal number as text."""
     text = decode_text(message.attributes.get(oid, b""))
     if text is None or not (text.isascii() and text.isdigit() and len(text) <= 3):
-        raise MalformedRequest(f"SCEP {name} is missing or no number")
+        raise MalformedRequest(f"SCEP {name} is missing or not a number")
     return int(text)
 
 

@@ -1,4 +1,4 @@
-"""Mdm-Signature: from header and body to the certificate that made it; and CMS with its content inside.
+"""Verifying signatures: the Mdm-Signature header of a request, and CMS messages with embedded content.
 
 Source: Apple, "Implementing device management", "Pass an identity certificate in the HTTP header"; RFC 5652.
 """
@@ -14,20 +14,20 @@ from micromdm_py.protocol.signed import SignedMessage, parse_signed, verify_sign
 __all__ = ["MAX_HEADER_CHARS", "SignedContent", "verify_attached", "verify_detached"]
 
 MAX_HEADER_CHARS = 262_144
-"""Longest header value that is looked at; a device sends two to eight thousand characters."""
+"""Longest header value that is read; a device sends two to eight thousand characters."""
 
 MAX_KNOWN, MAX_KNOWN_BYTES = 2048, 6144
-"""Messages that are remembered, and the longest of them: at most about 16 MiB in all."""
+"""How many parsed messages are cached, and how long one may be: at most about 16 MiB in all."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignedContent:
-    """What a CMS message with its content inside says, its signature verified.
+    """A CMS message with embedded content, its signature verified.
 
     Attributes:
         content: the bytes that were signed.
-        signer: certificate that made the signature; whether to trust it is the caller's question.
-        certificates: all certificates of the message, the signer's among them, in the order sent.
+        signer: certificate that made the signature; whether to trust it is up to the caller.
+        certificates: all certificates of the message, including the signer's, in the order sent.
     """
 
     content: bytes = field(repr=False)
@@ -38,15 +38,15 @@ class SignedContent:
 def verify_detached(header: str | None, body: bytes, skew: timedelta = timedelta(0)) -> Certificate:
     """Check an Mdm-Signature header against the body it came with.
 
-    Content carried inside the CMS is ignored: the body is what counts. Whether the certificate is known, and
-    whether it has expired, are the caller's questions.
+    Content embedded in the CMS is ignored: only the body counts. Whether the certificate is known and whether
+    it has expired are for the caller to check.
 
     Args:
         header: value of the header: CMS SignedData, DER or BER, in standard padded base64; None without one.
         body: the request body exactly as received.
         skew: how far signingTime may lie outside the validity of the certificate.
     Returns: the certificate of the one signer.
-    Raises: SignatureInvalid, whatever is wrong.
+    Raises: SignatureInvalid, for any error.
     """
     if not header:
         raise SignatureInvalid("Mdm-Signature is missing")
@@ -57,7 +57,7 @@ def verify_detached(header: str | None, body: bytes, skew: timedelta = timedelta
     except ValueError:  # binascii.Error is one; so is a character outside ASCII
         raise SignatureInvalid("Mdm-Signature is not standard base64") from None
     try:
-        return verify_signer(_take_apart(data), body, skew)
+        return verify_signer(_parse_cached(data), body, skew)
     except MalformedRequest as error:
         raise SignatureInvalid(str(error)) from None
 
@@ -66,11 +66,11 @@ _places: dict[int, tuple[int, int]] = {}
 _known: dict[tuple[int, int, bytes], SignedMessage] = {}
 
 
-def _take_apart(data: bytes) -> SignedMessage:
-    """`parse_signed` without content, remembering the message but for its signature.
+def _parse_cached(data: bytes) -> SignedMessage:
+    """`parse_signed` without content, caching all of the message except its signature.
 
-    The messages of a device differ in the signature alone, and one byte string is taken apart in one way
-    only: if all bytes but those of the signature are the same, at the same place, so are all other parts.
+    The messages of one device differ only in the signature. If all other bytes are the same and the signature
+    is at the same place, all other parts are the same, too.
     """
     begin, stop = _places.get(len(data), (0, 0))
     key = begin, stop, data[:begin] + data[stop:]
@@ -88,16 +88,16 @@ def _take_apart(data: bytes) -> SignedMessage:
 
 
 def verify_attached(data: bytes) -> SignedContent:
-    """Check a CMS SignedData that carries its content.
+    """Check a CMS SignedData with embedded content.
 
     Args:
         data: DER or BER, as posted by a device during enrollment.
-    Raises: SignatureInvalid, whatever is wrong.
+    Raises: SignatureInvalid, for any error.
     """
     try:
         message = parse_signed(data, with_content=True)
         if message.content is None:
-            raise SignatureInvalid("CMS holds no content")
+            raise SignatureInvalid("CMS has no embedded content")
         signer = verify_signer(message, message.content)
         certificates = tuple(load_certificate(der) for der in message.certificates)
     except MalformedRequest as error:

@@ -1,6 +1,6 @@
-"""CMS SignedData with one signer, as it arrives: taken apart, and its signature checked.
+"""Reading CMS SignedData with one signer, and checking its signature.
 
-What devices send is BER of one shape, what other clients send is DER; both go through the same code.
+Devices send BER of one shape, other clients send DER; both go through the same code.
 
 Source: RFC 5652, 5 (SignedData), 11 (attributes).
 """
@@ -55,21 +55,21 @@ _TIME = re.compile(rb"(\d\d|\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)?(?:Z|([+-])(\d\
 
 
 class SignedMessage(NamedTuple):
-    """The parts of one SignedData that a check needs; all of it unverified.
+    """The parts of one SignedData that checking it needs, none of them verified.
 
-    A named tuple since one is made for every request, which costs a frozen dataclass 2 µs.
+    A named tuple, because one is made for every request and a frozen dataclass would take 2 µs longer.
 
     Attributes:
-        content: the content carried inside; None when the signature is detached or content was not asked for.
-        certificates: the certificates carried along, DER, in the order sent.
-        signer_id: contents of IssuerAndSerialNumber.
+        content: the embedded content; None when the signature is detached or content was not asked for.
+        certificates: the embedded certificates, DER, in the order sent.
+        signer_id: contents of the signer's IssuerAndSerialNumber.
         digest: name of the signer's digest, a key of `oids.DIGESTS`.
         key_kind: "rsa" or "ec".
-        signature_digest: digest that the signature is made over; mostly equal to `digest`.
+        signature_digest: digest named by the signature algorithm; nearly always equal to `digest`.
         signature: the signature.
         signed_attributes: the attributes as a SET, as sent; None without attributes.
-        attributes: first value of each signed attribute by its encoded OID, with header.
-        place: where the signature begins and ends in the message; None when it was sent in pieces.
+        attributes: first value of each signed attribute, with header, by its encoded OID.
+        place: offsets of the signature's beginning and end; None when it was sent in segments.
     """
 
     content: bytes | None
@@ -85,20 +85,20 @@ class SignedMessage(NamedTuple):
 
 
 def parse_signed(data: bytes, *, with_content: bool) -> SignedMessage:
-    """Take a ContentInfo with SignedData apart.
+    """Read a ContentInfo with SignedData.
 
     Args:
         data: BER or DER; bytes after it are ignored.
-        with_content: also return the content; else it is skipped, however large.
+        with_content: whether to return the content, too; otherwise it is skipped, however large.
     Raises: MalformedRequest, also when there is not exactly one signer or an algorithm is not accepted.
     """
     parts = children(data, open_content_info(data, oids.SIGNED_DATA))
     # version, digest algorithms, content, then optional certificates and revocation lists, then the signers
     if len(parts) < 4 or parts[0][0] != INTEGER or parts[1][0] != SET or parts[2][0] != SEQUENCE:
-        raise MalformedRequest("CMS SignedData has another shape")
+        raise MalformedRequest("CMS SignedData is malformed")
     certificates = _certificates(data, parts[3])
     if parts[-1][0] != SET:
-        raise MalformedRequest("CMS names no signer")
+        raise MalformedRequest("CMS SignedData has no signers")
     signers = children(data, parts[-1])
     if len(signers) != 1:
         raise MalformedRequest(f"CMS must have one signer, not {len(signers)}")
@@ -129,16 +129,16 @@ def open_content_info(data: bytes, kind: bytes) -> Element:
 
     Args:
         data: the ContentInfo, BER or DER.
-        kind: the content type that it must have, as encoded OID.
+        kind: the content type that it must have, as an encoded OID.
     Raises: MalformedRequest.
     """
     outer = first(data)
     info = children(data, outer) if outer[0] == SEQUENCE else []
     if len(info) != 2 or info[1][0] != EXPLICIT_0 or raw(data, info[0]) != kind:
-        raise MalformedRequest("not a CMS message of the kind expected here")
+        raise MalformedRequest("not a CMS message of the expected type")
     inner = children(data, info[1])
     if len(inner) != 1 or inner[0][0] != SEQUENCE:
-        raise MalformedRequest("CMS ContentInfo has another shape")
+        raise MalformedRequest("CMS ContentInfo is malformed")
     return inner[0]
 
 
@@ -169,7 +169,7 @@ def _signer(
     if parts and parts[-1][0] == _IMPLICIT_1:  # unsigned attributes
         parts = parts[:-1]
     if len(parts) != 5:
-        raise MalformedRequest("CMS SignerInfo has another shape")
+        raise MalformedRequest("CMS SignerInfo is malformed")
     _, who, digest_algorithm, signature_algorithm, signature = parts
     if who[0] != SEQUENCE:
         raise MalformedRequest("CMS signer is not named by issuer and serial number")
@@ -194,7 +194,7 @@ def _signer(
 
 
 def _algorithm(data: bytes, element: Element) -> bytes:
-    """Return an AlgorithmIdentifier as bytes that can be looked up."""
+    """Return an AlgorithmIdentifier as a key for the tables of `oids`; b"" if it is none."""
     return raw(data, element) if element[0] == SEQUENCE else b""
 
 
@@ -222,7 +222,10 @@ def _attributes(data: bytes, element: Element) -> tuple[bytes, dict[bytes, bytes
 
 
 def _short_attribute(data: bytes, element: Element) -> tuple[bytes, bytes] | None:
-    """Read an attribute with one value, all lengths below 128: every usual one, in a fifth of the time."""
+    """Read an attribute of the usual shape, one value and lengths below 128, in a fifth of the time.
+
+    None for any other shape.
+    """
     _, _, start, stop, _ = element
     if stop - start < 8:
         return None
@@ -239,7 +242,7 @@ def _attribute(data: bytes, element: Element) -> tuple[bytes, bytes]:
     """Read an attribute of any shape; return its OID and first value, both with header."""
     pair = children(data, element)
     if len(pair) != 2 or pair[0][0] != OID or pair[1][0] != SET:
-        raise MalformedRequest("CMS attribute has another shape")
+        raise MalformedRequest("CMS attribute is malformed")
     values = children(data, pair[1])
     if not values:
         raise MalformedRequest("CMS attribute is empty")
@@ -250,21 +253,22 @@ _NO_SKEW = timedelta(0)
 
 
 def verify_signer(message: SignedMessage, content: bytes, skew: timedelta = _NO_SKEW) -> Certificate:
-    """Check the one signature of a message and return the certificate of who made it.
+    """Check the one signature of a message.
 
-    Whether that certificate is trusted is not asked here, and no clock is read: a signingTime is compared
-    with the validity of the certificate only.
+    Whether the certificate is trusted is left to the caller. No clock is read: a signingTime is only compared
+    with the validity of the certificate.
 
     Args:
-        message: the message taken apart.
-        content: what the signature shall cover.
+        message: the parsed message.
+        content: what the signature must cover.
         skew: how far signingTime may lie outside the validity of the certificate.
+    Returns: the signer's certificate.
     Raises: SignatureInvalid, MalformedRequest.
     """
     certificate = _signer_certificate(message)
     key = certificate.public_key
     if key is None or message.key_kind != certificate.key_kind:
-        raise SignatureInvalid("key and signature algorithm do not fit, or the key is not accepted")
+        raise SignatureInvalid("the key does not match the signature algorithm, or is not accepted")
     covered = content
     if message.signed_attributes is not None:
         _check_attributes(message, content, certificate, skew)
@@ -276,7 +280,7 @@ def verify_signer(message: SignedMessage, content: bytes, skew: timedelta = _NO_
         canonical = _canonical_set(covered)
         if canonical != covered and verify_signature(key, message.signature, canonical, digest):
             return certificate
-    raise SignatureInvalid("signature does not fit the content")
+    raise SignatureInvalid("signature does not match the content")
 
 
 def _signer_certificate(message: SignedMessage) -> Certificate:
@@ -284,7 +288,7 @@ def _signer_certificate(message: SignedMessage) -> Certificate:
         certificate = load_certificate(der)
         if certificate.issuer_and_serial == message.signer_id:
             return certificate
-    raise SignatureInvalid("certificate of the signer is not embedded")
+    raise SignatureInvalid("the signer's certificate is not embedded")
 
 
 def _check_attributes(
@@ -296,7 +300,7 @@ def _check_attributes(
         raise SignatureInvalid("messageDigest is missing")
     element = first(value)
     if element[0] != OCTETS or octets(value, element) != hashlib.new(message.digest, content).digest():
-        raise SignatureInvalid("messageDigest does not fit the content")
+        raise SignatureInvalid("messageDigest does not match the content")
     value = message.attributes.get(oids.SIGNING_TIME)
     if (
         value is not None
@@ -325,6 +329,6 @@ def _time(value: bytes) -> datetime:
 
 
 def _canonical_set(attributes: bytes) -> bytes:
-    """Rewrite the attributes as the DER SET OF that RFC 5652, 5.4 has signed, however they were sent."""
+    """Rewrite the attributes as the DER SET OF that RFC 5652, 5.4 says is signed, however they were sent."""
     outer = first(attributes)
     return set_of(*[to_der(attributes, kid) for kid in elements(attributes, outer[2], outer[3])])

@@ -31,7 +31,8 @@ def test_an_older_key_pair_opens_it_too() -> None:
 
 def test_a_file_for_another_key_says_so() -> None:
     with pytest.raises(
-        MalformedField, match=r"not a token file for this server's public key: .*somebody else"
+        MalformedField,
+        match=r"not a token file for this server's public key: .*not encrypted for this certificate",
     ):
         open_token_file(FILE, [OTHER])
 
