@@ -1,7 +1,7 @@
-"""Device and authority certificates as values, parsed once.
+"""Certificates of devices and authorities as values, each parsed once.
 
-A fleet sends the same few thousand certificates all day, so everything that is asked of one is worked out on
-first sight and kept by its bytes.
+A fleet sends the same few thousand certificates all day, so what is needed of a certificate is worked out
+when it is first seen, and cached by its bytes.
 
 Source: RFC 5280, 4.1.
 """
@@ -35,10 +35,10 @@ __all__ = [
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
 CACHED_CERTIFICATES = 20_000
-"""How many certificates, and how many answers of `issued_by`, a process keeps; the least used go first."""
+"""How many certificates, and how many results of `issued_by`, a process caches (least recently used out)."""
 
 MAX_CERTIFICATE_BYTES = 16_384
-"""Largest certificate that is read; it also bounds what the cache can hold."""
+"""Largest certificate that is read; it also bounds the size of the cache."""
 
 _HASHES = (hashes.SHA1, hashes.SHA224, hashes.SHA256, hashes.SHA384, hashes.SHA512)
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
@@ -60,7 +60,7 @@ class Certificate:
         issuer: issuer name as RFC 4514 text, for people.
         issuer_der: issuer name, DER.
         subject_der: subject name, DER.
-        issuer_and_serial: contents of the CMS IssuerAndSerialNumber that points here.
+        issuer_and_serial: contents of the IssuerAndSerialNumber by which CMS refers to it.
         public_key: the key, None when its kind or size is not accepted.
         key_kind: "rsa", "ec", or "" when there is no accepted key.
     """
@@ -81,14 +81,14 @@ class Certificate:
 
 @lru_cache(maxsize=CACHED_CERTIFICATES)
 def load_certificate(der: bytes) -> Certificate:
-    """Parse a certificate, or return the one parsed before from the same bytes. Threads may share it.
+    """Parse a certificate, or return the one parsed before from the same bytes. Thread-safe.
 
     Args:
-        der: the certificate and nothing else, at most `MAX_CERTIFICATE_BYTES`.
+        der: the certificate and nothing after it, at most `MAX_CERTIFICATE_BYTES`.
     Raises: MalformedRequest.
     """
     if len(der) > MAX_CERTIFICATE_BYTES:
-        raise MalformedRequest(f"certificate is larger than {MAX_CERTIFICATE_BYTES} bytes")
+        raise MalformedRequest(f"certificate has more than {MAX_CERTIFICATE_BYTES} bytes")
     serial, issuer, subject = _raw_fields(der)
     try:
         parsed = x509.load_der_x509_certificate(der)
@@ -149,7 +149,7 @@ def check_public_key(key: object) -> PublicKey:
             return key
     elif isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, _CURVES):
         return key
-    raise MalformedRequest("public key of a kind or size that is not accepted")
+    raise MalformedRequest("public key has a kind or size that is not accepted")
 
 
 def verify_signature(
@@ -163,10 +163,11 @@ def verify_signature(
 
     Args:
         key: the signer's key.
-        signature: PKCS #1 v1.5 or PSS for RSA, DER of two numbers for EC.
+        signature: PKCS #1 v1.5 or PSS for RSA, the DER of r and s for EC.
         data: what was signed.
         digest: the hash, None when the algorithm was not recognised.
-        scheme: RSA padding; not used for EC keys.
+        scheme: RSA padding; ignored for EC keys.
+    Returns: whether it is valid; never raises.
     """
     if not isinstance(digest, _HASHES):
         return False
@@ -182,10 +183,10 @@ def verify_signature(
 
 @lru_cache(maxsize=CACHED_CERTIFICATES)
 def issued_by(certificate: Certificate, ca: Certificate) -> bool:
-    """Tell whether the authority signed the certificate. Dates are not looked at. The answer is kept.
+    """Whether the authority signed the certificate. Dates are not checked. The result is cached.
 
-    The authority's key is used directly: Apple's device certificates are signed with SHA-1, which
-    `verify_directly_issued_by` no longer checks.
+    The signature is checked here because Apple's device certificates are signed with SHA-1, which
+    cryptography's `verify_directly_issued_by` no longer accepts.
     """
     if ca.public_key is None or certificate.issuer_der != ca.subject_der:
         return False

@@ -1,4 +1,4 @@
-"""Making CMS SignedData: the signatures of a device, signed profiles, and the frame of every SCEP message.
+"""Making CMS SignedData: a device's signatures, signed profiles, and the outer layer of SCEP messages.
 
 Source: RFC 5652, 5; for the "apple" form, what devices send in Mdm-Signature.
 """
@@ -45,14 +45,14 @@ def sign_detached(
     """Sign a request body the way a device does; base64 of the result is the Mdm-Signature header.
 
     Args:
-        body: exact request body.
+        body: the exact request body.
         key: private key of the identity.
         certificate: its certificate, which is embedded.
-        form: "der" is DER with signed attributes, SHA-256 unless `digest` says otherwise; "apple" is BER of
-            indefinite lengths without attributes, SHA-1 unless `digest` says otherwise, as devices send it.
-        digest: name of the digest.
+        form: "der" is DER with signed attributes; "apple" is what devices send: BER with indefinite lengths,
+            without attributes.
+        digest: name of the digest; by default SHA-256 for "der" and SHA-1 for "apple".
         signing_time: aware time for the signingTime attribute of "der", left out when None.
-    Source: for "apple", the layout of headers that devices sent.
+    Source: for "apple", headers recorded from devices.
     """
     if form == "apple":
         return _sign_apple(body, key, certificate, digest or "sha1")
@@ -70,7 +70,7 @@ def sign_attached(
     attributes: Sequence[bytes] = (),
     certificates: Sequence[bytes] | None = None,
 ) -> bytes:
-    """Sign content and carry it along, DER with signed attributes.
+    """Sign content and embed it, as DER with signed attributes.
 
     Args:
         content: any bytes; may be empty.
@@ -78,8 +78,8 @@ def sign_attached(
         certificate: certificate of the signer.
         digest: name of the digest.
         signing_time: aware time for the signingTime attribute, left out when None.
-        attributes: further signed attributes, made by `attribute`.
-        certificates: certificates to embed, DER, kept in this order; the signer's alone when None.
+        attributes: further signed attributes, made with `attribute`.
+        certificates: certificates to embed, DER, in this order; only the signer's when None.
     """
     inner = sequence(oids.DATA, tlv(EXPLICIT_0, tlv(OCTETS, content)))
     signer = _signer_info(content, key, certificate, digest, [*attributes, *_time_attribute(signing_time)])
@@ -93,7 +93,7 @@ def degenerate(certificates: Sequence[bytes]) -> bytes:
 
 
 def attribute(oid: bytes, value: bytes) -> bytes:
-    """Encode an attribute with one value; both come encoded."""
+    """Encode an attribute with one value; both are given encoded."""
     return sequence(oid, tlv(SET, value))
 
 
@@ -102,7 +102,7 @@ def _time_attribute(signing_time: datetime | None) -> list[bytes]:
 
 
 def _signed_data(content: bytes, certificates: Sequence[bytes], signer: bytes, digest: Digest) -> bytes:
-    # the certificates stay in the given order, which DER would sort: SCEP clients take the first
+    # DER would sort the certificates; they keep their order because SCEP clients take the first one.
     algorithms = tlv(SET, oids.digest_algorithm(digest))
     inner = (_VERSION_1, algorithms, content, tlv(EXPLICIT_0, *certificates), tlv(SET, signer))
     return sequence(oids.SIGNED_DATA, tlv(EXPLICIT_0, sequence(*inner)))
@@ -153,7 +153,9 @@ def _signer(
 
 
 def _algorithm(key: PrivateKey, digest: Digest) -> bytes:
-    if isinstance(key, rsa.RSAPrivateKey):  # older verifiers do not know the identifiers that name a digest
+    if isinstance(
+        key, rsa.RSAPrivateKey
+    ):  # older verifiers do not know the identifiers that include a digest
         return sequence(oids.RSA_ENCRYPTION, NULL)
     return sequence(oids.EC_SIGNATURES[digest])
 

@@ -1,6 +1,6 @@
-"""Certificate requests and certificates: what a device may ask for and what an authority makes of it.
+"""Certificate requests and certificates: what a device may ask for, and what the authority issues.
 
-Source: RFC 2986 (requests), RFC 5280 (certificates); the profile is the one MicroMDM issues.
+Source: RFC 2986 (requests), RFC 5280 (certificates); names, extensions and times are MicroMDM's.
 """
 
 from datetime import datetime
@@ -45,15 +45,15 @@ _ERRORS = (
 
 
 def check_request(der: bytes) -> tuple[x509.CertificateSigningRequest, str | None]:
-    """Read a certificate request; check its key and its signature by that key.
+    """Read a certificate request; check its key and the signature made with that key.
 
-    The signature is checked with the key directly: `is_signature_valid` says False to SHA-1, which the usual
+    The signature is checked here because cryptography's `is_signature_valid` rejects SHA-1, which the usual
     SCEP clients still use.
 
     Args:
         der: the request, DER, at most `MAX_REQUEST_BYTES`.
-    Returns: the request, for reading only, since its attributes may have been put in order; and its challenge
-        password or None.
+    Returns: the request, whose attributes may have been reordered, so that its own bytes are not those that
+        were signed; and its challenge password or None.
     Raises: MalformedRequest.
     """
     if len(der) > MAX_REQUEST_BYTES:
@@ -67,20 +67,20 @@ def check_request(der: bytes) -> tuple[x509.CertificateSigningRequest, str | Non
     except _ERRORS as error:
         raise MalformedRequest(f"certificate request cannot be read: {error}") from None
     if isinstance(scheme, ec.ECDSA) == isinstance(key, rsa.RSAPublicKey):
-        raise MalformedRequest("key and signature of the certificate request do not fit")
+        raise MalformedRequest("the certificate request's key does not match its signature algorithm")
     if isinstance(scheme, ec.ECDSA) or scheme is None:
         valid = verify_signature(key, signature, signed, digest)
     else:
         valid = verify_signature(key, signature, signed, digest, scheme)
     if not valid:
-        raise MalformedRequest("signature of the certificate request is wrong")
+        raise MalformedRequest("the certificate request's signature is wrong")
     return csr, _challenge(signed)
 
 
 def _in_order(der: bytes) -> tuple[bytes, bytes]:
-    """Return a request with its attributes in the order of DER, and the bytes that its signature covers.
+    """Return a request with its attributes in DER's order, and the original bytes that its signature covers.
 
-    The usual SCEP client writes them as they come, which a strict reader refuses.
+    The usual SCEP client does not sort the attributes, and a strict reader refuses that.
     """
     parts = children(der, first(der))
     fields = children(der, parts[0]) if len(parts) == 3 else []
@@ -92,7 +92,7 @@ def _in_order(der: bytes) -> tuple[bytes, bytes]:
 
 
 def _challenge(info: bytes) -> str | None:
-    """Find the challenge password in a CertificationRequestInfo, whatever string type it has."""
+    """Find the challenge password in a CertificationRequestInfo, of any string type."""
     for part in children(info, first(info))[3:]:
         if part[0] != EXPLICIT_0:
             continue
@@ -105,7 +105,7 @@ def _challenge(info: bytes) -> str | None:
 
 
 def decode_text(value: bytes) -> str | None:
-    """Return the text of an encoded string of any ASN.1 type; None when it is no string or not decodable.
+    """Return the text of an encoded string of any ASN.1 type; None if it is not a string or not decodable.
 
     Raises: MalformedRequest when the element is cut off.
     """
@@ -127,17 +127,17 @@ def issue_certificate(
     not_before: datetime,
     not_after: datetime,
 ) -> bytes:
-    """Issue a device identity: subject and alternative names as asked, the rest fixed; signed with SHA-256.
+    """Issue a device identity with the requested subject and alternative names; the rest is fixed.
 
     Args:
-        csr: a request that went through `check_request`.
-        ca_key: key of the authority.
+        csr: a request from `check_request`.
+        ca_key: key of the authority, which signs with SHA-256.
         ca_certificate: its certificate.
         serial: serial number, above 0.
-        not_before: aware start of validity; MicroMDM takes ten minutes ago, for slow clocks.
+        not_before: aware start of validity; MicroMDM takes ten minutes ago, for clocks that are slow.
         not_after: aware end of validity.
     Returns: the certificate, DER.
-    Raises: MalformedRequest when the request asks for names that cannot be put into a certificate.
+    Raises: MalformedRequest when the requested names cannot be put into a certificate.
     """
     try:
         subject = csr.subject
@@ -197,10 +197,10 @@ def _validity(not_before: datetime, not_after: datetime) -> x509.CertificateBuil
 
 
 def make_ca(key: PrivateKey, not_before: datetime, not_after: datetime) -> bytes:
-    """Make the self-signed certificate of a new authority, with the names and uses that MicroMDM gives.
+    """Make the self-signed certificate of a new authority, with MicroMDM's names and key usage.
 
     Args:
-        key: RSA key of the authority; SCEP encrypts for it.
+        key: RSA key of the authority, for which SCEP requests will be encrypted.
         not_before: aware start of validity.
         not_after: aware end of validity.
     Returns: the certificate, DER.

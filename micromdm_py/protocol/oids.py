@@ -1,4 +1,4 @@
-"""Object identifiers of CMS, PKCS and SCEP, encoded; and the algorithms that are accepted.
+"""The object identifiers of CMS, PKCS and SCEP, encoded, and the algorithms that are accepted.
 
 Source: RFC 5652, RFC 3370, RFC 5754 (CMS and its algorithms), RFC 2985 (attributes), RFC 8894 (SCEP).
 """
@@ -57,10 +57,10 @@ RSA_ENCRYPTION = encode_oid("1.2.840.113549.1.1.1")
 _EC_PUBLIC_KEY = encode_oid("1.2.840.10045.2.1")
 
 Digest = Literal["sha1", "sha256", "sha384", "sha512"]
-"""Name of an accepted digest. MD5 is not among them on purpose."""
+"""Name of an accepted digest. MD5 is deliberately not among them."""
 
 Cipher = Literal["des-cbc", "des3-cbc", "aes128-cbc", "aes192-cbc", "aes256-cbc"]
-"""Name of a content encryption."""
+"""Name of a content encryption algorithm."""
 
 DIGESTS: dict[Digest, hashes.HashAlgorithm] = {
     "sha1": hashes.SHA1(),  # noqa: S303 - devices sign with it
@@ -83,7 +83,7 @@ RSA_SIGNATURES: dict[Digest, bytes] = {
     "sha384": encode_oid("1.2.840.113549.1.1.12"),
     "sha512": encode_oid("1.2.840.113549.1.1.13"),
 }
-"""Digest name to the signature algorithm that names it, for RSA keys."""
+"""The signature algorithm for RSA keys that includes a digest, by the digest's name."""
 
 EC_SIGNATURES: dict[Digest, bytes] = {
     "sha1": encode_oid("1.2.840.10045.4.1"),
@@ -92,6 +92,7 @@ EC_SIGNATURES: dict[Digest, bytes] = {
     "sha512": encode_oid("1.2.840.10045.4.3.4"),
 }
 """The same for EC keys."""
+
 
 CIPHERS: dict[Cipher, bytes] = {
     "des-cbc": encode_oid("1.3.14.3.2.7"),
@@ -103,10 +104,10 @@ CIPHERS: dict[Cipher, bytes] = {
 """Content encryption algorithms by name."""
 
 DIGEST_ALGORITHMS: dict[bytes, Digest] = {}
-"""AlgorithmIdentifier as sent, parameters NULL or absent, to the digest's name."""
+"""Name of the digest by its AlgorithmIdentifier as sent, with parameters NULL or absent."""
 
 SIGNATURE_ALGORITHMS: dict[bytes, tuple[str, Digest | None]] = {}
-"""AlgorithmIdentifier as sent to the kind of key ("rsa" or "ec") and the digest it names, if it names one."""
+"""Kind of key ("rsa" or "ec") and included digest, if any, by the AlgorithmIdentifier as sent."""
 
 for _name in DIGESTS:
     for _parameters in (NULL, b""):

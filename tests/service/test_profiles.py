@@ -91,7 +91,7 @@ def test_a_signed_profile_keeps_its_signature(bench: Bench) -> None:
         (profile("com.example.b"), "payload Identifier does not match Profile"),
         (signed(profile("com.example.b")), "does not match"),
         (signed(profile()).replace(b"Configuration", b"configuration"), "messageDigest"),
-        (sign_detached(profile(), rsa_key("device"), certificate("device")), "holds no content"),
+        (sign_detached(profile(), rsa_key("device"), certificate("device")), "no embedded content"),
         (b"\x30\x80junk", "is neither XML nor signed"),
         (b"bplist00\xd0\x08" + bytes(7) + b"\x01\x01" + bytes(7) + b"\x01" + bytes(15) + b"\x09", "binary"),
     ],

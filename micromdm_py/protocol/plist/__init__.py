@@ -1,21 +1,22 @@
-"""Property lists from strangers: read within limits, written compactly.
+"""Reading untrusted property lists within limits, and writing property lists.
 
-The readers check every bound before they build anything, and raise `MalformedRequest` and nothing else,
-whatever the bytes are. They never accept what `plistlib` of the standard library refuses, nor read it
-differently, but for white space before an XML document: scripts put it there, and MicroMDM and Apple's
-devices pass over it.
+The readers check every bound before they build anything, and for any input raise nothing but
+`MalformedRequest`. They accept nothing that the standard library's `plistlib` refuses, and read nothing
+differently, with one exception: white space before an XML document, which scripts put there and which
+MicroMDM and Apple's devices skip.
 """
 
 from micromdm_py.errors import MalformedRequest
 from micromdm_py.protocol.plist.binary_reader import MAGIC, read_binary
 from micromdm_py.protocol.plist.flat import parse_flat
 from micromdm_py.protocol.plist.limits import MAX_DEPTH, MAX_NODES, Value
-from micromdm_py.protocol.plist.writer import dumps_compact, dumps_indented, xml_text
+from micromdm_py.protocol.plist.writer import NOT_IN_XML, dumps_compact, dumps_indented, xml_text
 from micromdm_py.protocol.plist.xml_reader import read_xml
 
 __all__ = [
     "MAX_DEPTH",
     "MAX_NODES",
+    "NOT_IN_XML",
     "Value",
     "dumps_compact",
     "dumps_indented",
@@ -26,23 +27,23 @@ __all__ = [
 
 
 def loads(data: bytes, *, trailing: bool = True, distinct: bool = False) -> dict[str, Value]:
-    """Read a property list whose top is a dictionary.
+    """Read a property list whose root is a dictionary.
 
     Args:
         data: XML (declaration and document type may be missing, white space may come first) or binary.
-        trailing: accept any bytes after the closing tag, as MicroMDM does for device messages; when false,
+        trailing: accept any bytes after the closing tag, as MicroMDM does for device messages; when False,
             only white space and comments may follow.
-        distinct: refuse a key that stands twice at the top, or in a dictionary of the top: one reader takes
-            the first of them, another the last. When false, the last counts.
-    Returns: str, int, float, bool, bytes, naive datetime in UTC, list and dict; keys are strings.
-    Raises: MalformedRequest, whatever is wrong.
+        distinct: refuse a repeated key in the root or in a dictionary directly below it, since some readers
+            take the first occurrence and some the last. When False, the last counts.
+    Returns: a tree of str, int, float, bool, bytes, naive datetime in UTC, list and dict with string keys.
+    Raises: MalformedRequest, for any error.
     """
     if data.startswith(MAGIC):
         value = read_binary(data, distinct=distinct)
     else:
         value = read_xml(data.lstrip(_SPACE), trailing=trailing, distinct=distinct)
     if not isinstance(value, dict):
-        raise MalformedRequest("the top of the property list is not a dictionary")
+        raise MalformedRequest("the root of the property list is not a dictionary")
     return value
 
 

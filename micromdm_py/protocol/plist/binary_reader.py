@@ -1,8 +1,8 @@
-"""Binary property lists (`bplist00`).
+"""Reading binary property lists (`bplist00`).
 
-Objects refer to each other by number, so a small file can stand for an endless or enormous tree: objects may
-contain themselves, be used many times, or overlap. Three bounds hold while it is read: depth, the number of
-values (a reference takes at least a byte), and the bytes of all texts and data (no more than the file has).
+Objects refer to each other by number, so a small file can describe an endless or enormous tree: objects may
+contain themselves, be used many times, or overlap. Reading is therefore limited in depth, in the number of
+values (each reference takes at least a byte) and in the bytes of all strings and data (the size of the file).
 """
 
 import struct
@@ -24,7 +24,7 @@ MAGIC = b"bplist00"
 
 _TRAILER = struct.Struct(">6xBBQQQ")
 _EPOCH = datetime(2001, 1, 1)
-_SPARE_NODES = 1024  # for the rare writer that lets equal containers share one object
+_SPARE_NODES = 1024  # for the rare writer that stores equal containers as one object
 
 
 def read_binary(data: bytes, *, distinct: bool = False) -> Value:
@@ -39,7 +39,7 @@ def read_binary(data: bytes, *, distinct: bool = False) -> Value:
 
 
 class _Reader:
-    """One document; faults are raised as ValueError."""
+    """Reads one document; reports errors as ValueError."""
 
     def __init__(self, data: bytes, distinct: bool) -> None:
         self._distinct = distinct
@@ -64,7 +64,7 @@ class _Reader:
         if self._nodes < 0 or depth > MAX_DEPTH + 1:
             raise ValueError(f"it is nested deeper than {MAX_DEPTH} or repeats itself")
         if number >= self._count:
-            raise ValueError("a reference to nothing")
+            raise ValueError("a reference to an object that does not exist")
         entry = self._table + number * self._offset_size
         at = int.from_bytes(self._data[entry : entry + self._offset_size], "big")
         if at in self._scalars:
@@ -91,7 +91,7 @@ class _Reader:
             if not isinstance(name, str):
                 raise ValueError("a key that is not a string")
             if self._distinct and name in found and depth <= DISTINCT_LEVELS:
-                raise ValueError("a key that stands twice")
+                raise ValueError("a key that occurs twice")
             found[name] = self._object(value, depth + 1)
         return found
 
@@ -129,7 +129,7 @@ class _Reader:
         return value
 
     def _size(self, low: int, at: int) -> tuple[int, int]:
-        """The size of an object and where its content begins; large sizes stand in their own integer."""
+        """The size of an object, and where its content begins; a large size is an integer of its own."""
         if low != 0xF:
             return low, at
         marker = self._take(at, 1)[0]

@@ -1,8 +1,7 @@
-r"""A strict short cut for the plain XML documents that devices send with every connect.
+r"""A strict shortcut for the plain XML documents that devices send with every connect.
 
-It reads only what it recognises at once: UTF-8, the usual head, no entities, comments, CDATA, data, dates or
-carriage returns, and no key twice. Whatever else stands in a document makes it step back, and the full reader
-has to look.
+It reads only what it recognises at once: UTF-8, the usual prologue, no entities, comments, CDATA, data, dates
+or carriage returns, and no repeated keys. It gives up on anything else, and the full reader takes over.
 """
 
 import re
@@ -18,7 +17,7 @@ _HEAD = re.compile(
     rf' "[\x21\x23-\x3b\x3d\x3f-\x7e]*">{_SPACE})?'
     rf'<plist version="1\.0">{_SPACE}<dict>{_SPACE}'
 )
-# What XML can carry, but for markup, for ">" (part of "]]>", which XML forbids) and "\r" (XML makes it "\n").
+# What XML can carry except markup, ">" (part of "]]>", which XML forbids) and "\r" (which XML reads as "\n").
 _TEXT = "[^\x00-\x08\x0b-\x1f<>&\ud800-\udfff\ufffe\uffff]*+"
 _NUMBER = r"-?[0-9]{1,18}+"
 _KEY = f"<key>{_TEXT}</key>{_SPACE}"
@@ -31,7 +30,7 @@ _PAIR = re.compile(
     rf"(?:<string>({_TEXT})</string>|<(true|false)/>|<integer>({_NUMBER})</integer>|<string/>|(<(?:dict|array)/?+>))"
     rf"{_SPACE}"
 )
-# Groups are repeated greedily, not possessively: before 3.11.5 `re` loses its place in possessive groups.
+# Groups are repeated greedily, not possessively: before Python 3.11.5, possessive groups match wrongly.
 _DICT_RUN = re.compile(f"(?:{_KEY}{_SCALAR})*(?:({_KEY})?(<dict>|<array>|</dict>){_SPACE})")
 _ARRAY_RUN = re.compile(f"(?:{_SCALAR})*(?:()(<dict>|<array>|</array>){_SPACE})")
 _DICT_END = re.compile(f"</dict>{_SPACE}")
@@ -40,17 +39,17 @@ _LAST_TAIL = re.compile(rf"</dict>{_SPACE}</plist>{_SPACE}\Z")
 
 
 def parse_flat(data: bytes, inner: str = "", *, trailing: bool = True) -> dict[str, Value] | None:
-    """Read the plain values at the top of a plain document: strings, booleans and integers.
+    """Read the strings, booleans and integers in the root of a plain document.
 
-    Arrays and dictionaries are checked to be well formed and come out empty: what a server needs of a report
-    is at the top, and the report itself is kept as received.
+    Arrays and dictionaries are checked to be well formed but returned empty: what a server needs of a report
+    is in the root, and the report itself is kept as received.
 
     Args:
         data: the document.
-        inner: a key of the top whose dictionary is read the same way.
-        trailing: accept bytes after the closing tag; when false, only white space may follow.
-    Returns: what `loads` gives but for the empty containers, or None for a document that is not so plain;
-        then `loads` has to look.
+        inner: a key of the root whose dictionary is read in the same way.
+        trailing: accept bytes after the closing tag; when False, only white space may follow.
+    Returns: what `loads` returns, except for the empty containers; None for a document that is not so plain
+        and must be read with `loads`.
     """
     try:
         text = data.decode()
@@ -66,7 +65,7 @@ def parse_flat(data: bytes, inner: str = "", *, trailing: bool = True) -> dict[s
 
 
 def _pairs(text: str, position: int, found: dict[str, Value], inner: str) -> int:
-    """Read pairs of key and value into `found`; returns where they end, -1 when one is not plain."""
+    """Read pairs of key and value into `found`; returns the offset after them, -1 if one is not plain."""
     match_pair = _PAIR.match
     while (pair := match_pair(text, position)) is not None:
         name, string, flag, number, container = pair.groups()
@@ -95,7 +94,7 @@ def _pairs(text: str, position: int, found: dict[str, Value], inner: str) -> int
 
 
 def _skip(text: str, position: int, opened: str) -> int:
-    """Where a container ends that has just been opened, -1 when something in it is not plain."""
+    """The offset after a container whose start tag has been read, -1 if something in it is not plain."""
     stack = [opened]
     while stack:
         in_dict = stack[-1] == "<dict>"

@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from micromdm_py.errors import MalformedRequest
 from micromdm_py.protocol.plist.limits import HIGHEST_INTEGER, LOWEST_INTEGER, MAX_DEPTH, Value
 
-__all__ = ["dumps_compact", "dumps_indented", "xml_text"]
+__all__ = ["NOT_IN_XML", "dumps_compact", "dumps_indented", "xml_text"]
 
-_UNENCODED = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""A character that XML 1.0 cannot carry."""
+
 _PROLOG = (
     '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN"'
     ' "http://www.apple.com/DTDs/PropertyList-1.0.dtd">\n<plist version="1.0">'
@@ -18,18 +20,18 @@ _PROLOG = (
 
 
 def dumps_compact(value: Mapping[str, Value]) -> bytes:
-    """Write an XML property list on one line, keys sorted, as commands are queued.
+    """Write an XML property list on one line with sorted keys, the form in which commands are queued.
 
-    Integers of 64 bits are exact; a character that XML cannot carry becomes U+FFFD. `loads` gives the value
-    back, but for such characters and the fractions of seconds.
+    A character that XML cannot carry becomes U+FFFD. Apart from such characters and fractions of seconds,
+    `loads` returns the same value.
 
-    Raises: MalformedRequest for a value no property list can hold, or one nested deeper than `MAX_DEPTH`.
+    Raises: MalformedRequest for a value that no property list can hold, or nested deeper than `MAX_DEPTH`.
     """
     return _dumps(value, "", "")
 
 
 def dumps_indented(value: Mapping[str, Value]) -> bytes:
-    """Write an XML property list for people: two spaces a level, keys sorted, data on one line.
+    """Write an XML property list for people: two spaces per level, keys sorted, data on one line.
 
     Raises: as `dumps_compact`.
     """
@@ -38,7 +40,7 @@ def dumps_indented(value: Mapping[str, Value]) -> bytes:
 
 def xml_text(text: str) -> str:
     """The text with U+FFFD for every character that XML cannot carry."""
-    return _UNENCODED.sub("\ufffd", text)
+    return NOT_IN_XML.sub("\ufffd", text)
 
 
 def _dumps(value: Mapping[str, Value], newline: str, indent: str) -> bytes:
@@ -52,7 +54,7 @@ def _dumps(value: Mapping[str, Value], newline: str, indent: str) -> bytes:
 
 
 def _write(value: Value, put: Callable[[str], None], newline: str, indent: str, depth: int) -> None:
-    """Write one value; `newline` is a line end with the indentation of the level, or empty."""
+    """Write one value; `newline` is a newline with this level's indentation, or "" for the compact form."""
     inner = newline and newline + indent
     if isinstance(value, str):
         put(f"<string>{_escape(value)}</string>")
@@ -61,7 +63,7 @@ def _write(value: Value, put: Callable[[str], None], newline: str, indent: str, 
     elif isinstance(value, Mapping):
         put("<dict>")
         for key in sorted(value):
-            if _UNENCODED.search(key):  # two such keys could become one
+            if NOT_IN_XML.search(key):  # two such keys could become one
                 raise ValueError("a key has a character that XML cannot carry")
             put(f"{inner}<key>{_escape(key)}</key>{inner}")
             _write(value[key], put, inner, indent, depth + 1)
@@ -90,12 +92,12 @@ def _scalar(value: Value) -> str:
     if isinstance(value, datetime):
         in_utc = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
         return f"<date>{in_utc.isoformat(timespec='seconds')}Z</date>"
-    raise TypeError(f"{type(value).__name__} is no property list value")
+    raise TypeError(f"{type(value).__name__} is not a property list value")
 
 
 def _escape(text: str) -> str:
-    """Text as MicroMDM writes it; a tab or carriage return as such would not come back from every parser."""
-    return _NOT_AS_SUCH.sub(_reference, text)
+    """Escape text as MicroMDM does; not every parser preserves unescaped tabs and carriage returns."""
+    return _ESCAPED.sub(_reference, text)
 
 
 def _reference(found: re.Match[str]) -> str:
@@ -111,4 +113,4 @@ _REFERENCES = {
     "\t": "&#x9;",
     "\r": "&#xD;",
 }
-_NOT_AS_SUCH = re.compile("[^\n !#-%(-;=?-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_ESCAPED = re.compile("[^\n !#-%(-;=?-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -1,7 +1,7 @@
-"""XML property lists: expat's events to a tree, with a bound on depth and size.
+"""Reading XML property lists: expat's events become a tree of limited depth and size.
 
-Expat resolves nothing from outside, and a document that declares anything of its own is refused at once: no
-entity is ever expanded, no attribute filled in.
+Expat fetches nothing external, and a document with declarations of its own is refused at once: no entity is
+ever expanded, no default attribute filled in.
 """
 
 import binascii
@@ -31,8 +31,8 @@ def read_xml(data: bytes, *, trailing: bool, distinct: bool = False) -> Value:
 
     Args:
         data: the document.
-        trailing: accept whatever follows the root.
-        distinct: refuse a key that stands twice in a dictionary of the first levels.
+        trailing: accept anything after the root element.
+        distinct: refuse a repeated key in a dictionary of the first `DISTINCT_LEVELS`.
     Raises: MalformedRequest.
     """
     reader = _Reader(distinct)
@@ -54,7 +54,7 @@ def read_xml(data: bytes, *, trailing: bool, distinct: bool = False) -> Value:
 
 
 class _Reader:
-    """Takes the events of one document; faults are raised as ValueError or MalformedRequest."""
+    """Handles the events of one document; reports errors as ValueError or MalformedRequest."""
 
     __slots__ = ("_distinct", "_inside", "_key", "_leaf", "_left", "_stack", "closed", "root", "text")
 
@@ -74,7 +74,7 @@ class _Reader:
             raise MalformedRequest("a property list must be in UTF-8")
 
     def document_type(self, _name: str, _system: str | None, _public: str | None, declares: int) -> None:
-        if declares:  # entities, and attributes that stand for thousands at every element, cost without bound
+        if declares:  # entities, and default attributes by the thousand, can cost any amount of work
             raise MalformedRequest("a property list must not declare entities or anything else")
 
     def start(self, tag: str, _attributes: object) -> None:
@@ -115,9 +115,9 @@ class _Reader:
             self._stack.pop()
 
     def _pass_over_space(self) -> None:
-        """Between elements there may be white space and nothing else."""
+        """Discard the text between elements, which must be white space."""
         if self.text and "".join(self.text).strip(" \t\r\n"):
-            raise ValueError("text that is in no element")
+            raise ValueError("text outside an element")
         self.text.clear()
 
     def _take_key(self, text: str) -> None:
@@ -140,7 +140,7 @@ class _Reader:
         elif self._key is None:
             raise ValueError("a value without key")
         elif self._distinct and self._key in top and len(self._stack) <= DISTINCT_LEVELS:
-            raise ValueError("a key that stands twice")
+            raise ValueError("a key that occurs twice")
         else:
             top[self._key] = value
             self._key = None
@@ -160,7 +160,7 @@ def _data(text: str) -> bytes:
 def _date(text: str) -> datetime:
     found = _DATE.match(text)
     if found is None:
-        raise ValueError("a date that is none")
+        raise ValueError("an invalid date")
     year, month, day, hour, minute, second = (int(part or 0) for part in found.groups())
     return datetime(year, month, day, hour, minute, second)
 
