@@ -70,17 +70,14 @@ class OutboxPart(Part):
         """See `storage.base.Outbox`."""
         with self._env.read() as txn:
             state = self._receiver(txn, receiver)
-        if state is None:
+        return _state(receiver, state or self._env.write(lambda txn: self._new_receiver(txn, receiver)))
 
-            def create(txn: Txn) -> Fields:
-                state = self._receiver(txn, receiver)
-                if state is None:
-                    state = {"name": receiver, "cursor": self._env.number(txn, b"event")}
-                    self._put_receiver(txn, receiver, state)
-                return state
-
-            state = self._env.write(create)
-        return _state(receiver, state)
+    def _new_receiver(self, txn: Txn, receiver: str) -> Fields:
+        state = self._receiver(txn, receiver)
+        if state is None:  # else somebody was faster
+            state = {"name": receiver, "cursor": self._env.number(txn, b"event")}
+            self._put_receiver(txn, receiver, state)
+        return state
 
     def _receiver(self, txn: Txn, receiver: str) -> Fields | None:
         row = txn.get(id_key(receiver), db=self._t.receiver)

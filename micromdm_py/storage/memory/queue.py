@@ -182,14 +182,12 @@ class QueuePart(Part):
 
     def _offered(self, channel: Channel, status: Status) -> list[Queued]:
         """What may be handed out after a report with this status, in the order of offering."""
-        waiting = channel.open_commands
-        offered = [one for one in waiting if one.state is CommandState.AWAITING]
-        offered += [one for one in waiting if one.state is CommandState.PENDING]
-        if status in BRINGS_REFUSED_BACK:
-            refused = [one for one in waiting if one.state is CommandState.TRIED]
-            refused = [one for one in refused if one.refusal <= channel.idle_mark]
-            offered += sorted(refused, key=lambda one: one.refusal)
-        return offered
+        refused_too = status in BRINGS_REFUSED_BACK
+        return [
+            one
+            for one in channel.line
+            if one.state is not CommandState.TRIED or (refused_too and one.refusal <= channel.idle_mark)
+        ]
 
     # --- looking and clearing ---
 

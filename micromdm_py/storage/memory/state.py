@@ -169,7 +169,12 @@ class Channel:
     def line(self) -> list[Queued]:
         """What is still offered, in the order of offering."""
         order = (CommandState.AWAITING, CommandState.PENDING, CommandState.TRIED)
-        return sorted(self.open_commands, key=lambda one: (order.index(one.state), one.refusal, one.sequence))
+
+        def place(one: Queued) -> tuple[int, int, int]:
+            refusal = one.refusal if one.state is CommandState.TRIED else 0
+            return order.index(one.state), refusal, one.sequence
+
+        return sorted(self.open_commands, key=place)
 
     def withdraw(self, state: CommandState, at: datetime, group: str | None = None) -> int:
         """Give the open commands (of a group) a final state; returns how many there were."""

@@ -21,8 +21,6 @@ from micromdm_py.storage.transfer import (
 
 __all__ = ["TransferPart"]
 
-_OFFERED = (CommandState.AWAITING, CommandState.PENDING, CommandState.TRIED)
-
 
 class TransferPart(Part):
     """Implements `storage.base.Transfer`."""
@@ -98,8 +96,6 @@ def _push(push: Push | None) -> MovedPush | None:
 
 
 def _moved(channel: Channel) -> Iterator[MovedCommand]:
-    waiting = channel.open_commands
-    waiting.sort(key=lambda one: (_OFFERED.index(one.state), one.refusal))
     done = [one for one in channel.commands.values() if one.state not in OPEN_STATES]
-    for one in (*done, *waiting):
+    for one in (*done, *channel.line):
         yield MovedCommand(one.entry, one.state, one.created_at, one.received_at, one.report or b"")
