@@ -98,7 +98,7 @@ class Connect:
         if self._wants_events:
             inside = {"fingerprint": fingerprint, "reason": str(fault)}
             event = server_event(QUARANTINED, inside, event_id=self._make_uuid(), at=at)
-        if not self._store.undecodable(identity.fingerprint, body, event, at=at):
+        if not self._store.note_undecodable(identity.fingerprint, body, event, at=at):
             raise fault
         logger.error("report of identity %s is in quarantine: %s", fingerprint, fault)
         self._wake()

@@ -136,7 +136,7 @@ def test_dead_letters_are_shown(bench: Bench) -> None:
 def test_quarantine_is_shown(bench: Bench) -> None:
     assert bench.ask("GET", "/v1/quarantine").json() == {"reports": []}
     for _ in range(3):
-        bench.store.undecodable(b"f" * 32, b"\xff", None, at=NOW)
+        bench.store.note_undecodable(b"f" * 32, b"\xff", None, at=NOW)
     (shown,) = bench.ask("GET", "/v1/quarantine").json()["reports"]
     assert (shown["fingerprint"], shown["body"]) == ("66" * 32, "/w==")
 
@@ -183,6 +183,6 @@ def test_payloads_with_secrets_are_for_those_who_may_read_them(bench: Bench) -> 
 
 def test_what_nobody_can_read_may_be_a_secret(bench: Bench) -> None:
     for _ in range(3):
-        bench.store.undecodable(b"f" * 32, b"\xff", None, at=NOW)
+        bench.store.note_undecodable(b"f" * 32, b"\xff", None, at=NOW)
     answer = bench.ask("GET", "/v1/quarantine", key=token(bench, "reader", "mdm.event.get"))
     assert [one["body"] for one in answer.json()["reports"]] == [""]

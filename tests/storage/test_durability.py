@@ -41,7 +41,7 @@ def live_through_a_lot(store: LmdbStore) -> Device:
     store.add_challenge("secret", at=NOW)
     store.store_push_certificate(PushCertificate("T", b"certificate", b"key", NOW))
     for _ in range(3):
-        store.undecodable(b"f" * 32, b"bad", None, at=NOW)
+        store.note_undecodable(b"f" * 32, b"bad", None, at=NOW)
     return phone
 
 

@@ -209,6 +209,11 @@ def test_a_device_that_was_not_enrolled_is_fresh_again(empty: Store) -> None:
     assert not phone.updates_token()
 
 
+def test_an_enrolled_device_without_push_data_has_no_topic(empty: Store) -> None:
+    empty.load([DEVICE, MovedEnrollment(replace(BYOD.record, enrolled=True, listed=True))], at=LATER)
+    assert empty.enrolled_topics() == {TOPIC: 1, "": 1}
+
+
 def test_a_store_is_empty_until_something_is_in_it(empty: Store) -> None:
     assert empty.is_empty()
     empty.create_authority(b"ca", b"key")

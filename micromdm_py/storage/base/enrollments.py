@@ -119,14 +119,14 @@ class Enrollments(Protocol):
         ...
 
     def enrolled_topics(self) -> dict[str, int]:
-        """How many enrolled devices each push topic has."""
+        """How many enrolled devices each push topic has; "" stands for devices without one."""
         ...
 
-    def block(self, udid: str, *, at: datetime) -> None:
+    def block(self, api_id: str, *, at: datetime) -> None:
         """Refuse connects of an enrollment, known or not. Raises: MalformedField; Conflict if ambiguous."""
         ...
 
-    def unblock(self, udid: str) -> None:
+    def unblock(self, api_id: str) -> None:
         """Lift the block. Raises: NotFound when there is none."""
         ...
 

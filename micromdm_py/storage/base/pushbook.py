@@ -33,7 +33,7 @@ class PushBook(Protocol):
     def record_push(self, due: DuePush, outcome: PushOutcome) -> None:
         """Keep the result with the enrollment, and in the timeline of the commands the push was for.
 
-        The first accepted push is `sent_at` of those commands. What happens next, the first that applies:
+        The time of the first accepted push becomes their `sent_at`. What comes next, the first that applies:
 
         * The token is dead: nothing before the next TokenUpdate.
         * A command was queued or the token changed since `due` was read: another push, due now.

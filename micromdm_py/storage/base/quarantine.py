@@ -20,7 +20,7 @@ QUARANTINE_KEPT = 1000
 class Quarantine(Protocol):
     """Signed reports that cannot be decoded."""
 
-    def undecodable(self, fingerprint: bytes, body: bytes, event: Event | None, *, at: datetime) -> bool:
+    def note_undecodable(self, fingerprint: bytes, body: bytes, event: Event | None, *, at: datetime) -> bool:
         """Count a report. The third time an identity sends the same bytes, keep them and store the event.
 
         Args:

@@ -263,11 +263,11 @@ class EnrollmentPart(QueuePart):
 
     # --- what an administrator changes ---
 
-    def block(self, udid: str, *, at: datetime) -> None:
+    def block(self, api_id: str, *, at: datetime) -> None:
         """See `storage.base.Enrollments`."""
 
         def operation(txn: Txn) -> None:
-            enrollment_id, number = self._resolve(txn, udid)
+            enrollment_id, number = self._resolve(txn, api_id)
             if number is None:
                 number = self._mention(txn, enrollment_id, 0, enrollment_id, ms(at))
             contact = self._contact(txn, number)
@@ -276,14 +276,14 @@ class EnrollmentPart(QueuePart):
 
         self._env.write(operation)
 
-    def unblock(self, udid: str) -> None:
+    def unblock(self, api_id: str) -> None:
         """See `storage.base.Enrollments`."""
 
         def operation(txn: Txn) -> None:
-            _, number = self._resolve(txn, udid)
+            _, number = self._resolve(txn, api_id)
             contact = self._contact(txn, number) if number is not None else None
             if number is None or contact is None or not contact.has(BLOCKED):
-                raise NotFound(f"delete device with udid {udid}: not found: Device udid {udid}")
+                raise NotFound(f"delete device with udid {api_id}: not found: Device udid {api_id}")
             contact.set(BLOCKED, False)
             self._put_contact(txn, number, contact)
 

@@ -16,7 +16,7 @@ __all__ = ["QuarantinePart"]
 class QuarantinePart(Part):
     """Implements `storage.base.Quarantine`."""
 
-    def undecodable(self, fingerprint: bytes, body: bytes, event: Event | None, *, at: datetime) -> bool:
+    def note_undecodable(self, fingerprint: bytes, body: bytes, event: Event | None, *, at: datetime) -> bool:
         """See `storage.base.Quarantine`."""
         digest = hashlib.sha256(body).digest()
 

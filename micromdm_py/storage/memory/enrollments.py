@@ -213,25 +213,26 @@ class EnrollmentPart(QueuePart):
         found: dict[str, int] = {}
         with self._s.lock:
             for channel in self._s.channels.values():
-                if channel.record.enrolled and channel.push:
-                    found[channel.push.topic] = found.get(channel.push.topic, 0) + 1
+                if channel.record.enrolled:
+                    topic = channel.push.topic if channel.push else ""
+                    found[topic] = found.get(topic, 0) + 1
         return found
 
     # --- what an administrator changes ---
 
-    def block(self, udid: str, *, at: datetime) -> None:
+    def block(self, api_id: str, *, at: datetime) -> None:
         """See `storage.base.Enrollments`."""
         with self._s.lock:
-            enrollment_id, _ = self._resolve(udid)
+            enrollment_id, _ = self._resolve(api_id)
             channel = self._mention(enrollment_id, None, enrollment_id, at)
             channel.record = replace(channel.record, blocked=True)
 
-    def unblock(self, udid: str) -> None:
+    def unblock(self, api_id: str) -> None:
         """See `storage.base.Enrollments`."""
         with self._s.lock:
-            _, channel = self._resolve(udid)
+            _, channel = self._resolve(api_id)
             if channel is None or not channel.record.blocked:
-                raise NotFound(f"delete device with udid {udid}: not found: Device udid {udid}")
+                raise NotFound(f"delete device with udid {api_id}: not found: Device udid {api_id}")
             channel.record = replace(channel.record, blocked=False)
 
     def remove_devices(self, ids: Sequence[str], *, purge: bool, at: datetime) -> None:
