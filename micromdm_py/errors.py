@@ -1,4 +1,4 @@
-"""Every error raised on purpose.
+"""The errors raised on purpose; a module that needs more detail derives its own from one of these.
 
 ::
 

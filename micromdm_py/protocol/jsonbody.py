@@ -1,7 +1,4 @@
-"""JSON request bodies, read as MicroMDM's decoder does.
-
-Keys without regard to letter case, the last duplicate wins.
-"""
+"""Reading JSON request bodies as MicroMDM's decoder does: keys in any case, the last duplicate wins."""
 
 import base64
 import json
@@ -19,12 +16,12 @@ _NAMES = {str: "a string", bool: "a boolean", int: "an integer", list: "an array
 
 
 def read_object(body: bytes, *, trailing: Literal["refuse", "ignore"]) -> dict[str, Json]:
-    """Read the object that is the body of a request; `null` is an empty object.
+    """Read a request body that is a JSON object; `null` counts as an empty object.
 
     Args:
-        body: UTF-8 without byte-order mark.
-        trailing: what to do with data after the object.
-    Raises: MalformedField for the field `body`.
+        body: UTF-8 without byte order mark.
+        trailing: what to do about data after the object.
+    Raises: MalformedField with the field `body`.
     """
     try:
         text = body.decode()
@@ -36,7 +33,7 @@ def read_object(body: bytes, *, trailing: Literal["refuse", "ignore"]) -> dict[s
     except json.JSONDecodeError as fault:
         raise MalformedField("body", f"is not JSON: {fault}") from None
     except ValueError:  # from `int`
-        raise MalformedField("body", "holds a number with too many digits") from None
+        raise MalformedField("body", "has a number with too many digits") from None
     if trailing == "refuse" and _skip_space(text, end) != len(text):
         raise MalformedField("body", "has data after the JSON value")
     if value is None:
@@ -47,10 +44,13 @@ def read_object(body: bytes, *, trailing: Literal["refuse", "ignore"]) -> dict[s
 
 
 def field(found: Mapping[str, Json], name: str, kind: type[T]) -> T | None:
-    """A field by its name, without regard to letter case; of several spellings the last counts.
+    """The value of a field, named in any letter case; of several spellings the last counts.
 
-    None when absent or null.
-
+    Args:
+        found: the object.
+        name: name of the field.
+        kind: type that the value must have.
+    Returns: the value, None when absent or null.
     Raises: MalformedField in the caller's spelling when the value has another type.
     """
     key = _spelling(found, name)
@@ -63,7 +63,7 @@ def field(found: Mapping[str, Json], name: str, kind: type[T]) -> T | None:
 
 
 def data(found: Mapping[str, Json], name: str) -> bytes:
-    """A field that is base64, which white space may break up; b"" when absent or null.
+    """The bytes of a base64 field, which may contain white space; b"" when absent or null.
 
     Raises: MalformedField.
     """
@@ -75,7 +75,7 @@ def data(found: Mapping[str, Json], name: str) -> bytes:
 
 
 def strings(found: Mapping[str, Json], name: str) -> tuple[str, ...]:
-    """A field that is an array of strings; () when absent or null. Raises: MalformedField."""
+    """The value of a field that is an array of strings; () when absent or null. Raises: MalformedField."""
     values = field(found, name, list) or []
     for position, value in enumerate(values):
         if not isinstance(value, str):
@@ -84,13 +84,13 @@ def strings(found: Mapping[str, Json], name: str) -> tuple[str, ...]:
 
 
 def _spelling(found: Mapping[str, Json], name: str) -> str:
-    """How the caller spells a field; of several spellings the last, of none the name itself."""
+    """How the caller spells a field: the last of several spellings, the name itself if it is absent."""
     folded = name.lower()
     return next((key for key in reversed(tuple(found)) if key.lower() == folded), name)
 
 
 def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    """An object whose order is that of the last use of each name, so that the last spelling can be told."""
+    """An object in the order of each name's last use, so that the last spelling can be found."""
     found = dict(pairs)
     if len(found) != len(pairs):
         found = {name: found[name] for name in reversed(dict(reversed(pairs)))}

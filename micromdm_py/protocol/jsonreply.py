@@ -12,19 +12,19 @@ from json.encoder import encode_basestring as _quoted
 __all__ = ["UNSET_TIME", "base64_text", "escape_json", "indented_json", "json_reply", "json_time", "rfc3339"]
 
 UNSET_TIME = "0001-01-01T00:00:00Z"
-"""What stands for a time that is not set; Go clients cannot read an empty text."""
+"""Stands for a time that is not set; Go clients cannot read an empty string."""
 
 
 def json_reply(document: Mapping[str, object]) -> bytes:
-    """A reply document as bytes; a lone surrogate, which UTF-8 cannot carry, becomes a question mark."""
+    """Encode a reply; a lone surrogate, which UTF-8 cannot carry, becomes a question mark."""
     return (indented_json(document) + "\n").encode("utf-8", "replace")
 
 
 def indented_json(value: object) -> str:
-    """JSON with two spaces of indent and markup escaped; `json.dumps` needs several times as long for that.
+    """JSON with two spaces of indent and markup escaped; `json.dumps` would take several times as long.
 
     Args:
-        value: made of mappings with text for keys, lists, tuples, text, numbers, booleans and None.
+        value: a tree of mappings with string keys, lists, tuples, strings, numbers, booleans and None.
     """
     return escape_json(_indented(value, "\n"))
 
@@ -43,7 +43,7 @@ def _indented(value: object, line: str) -> str:
 
 
 def escape_json(text: str) -> str:
-    """Escape what could be read as markup; the value of the document stays the same."""
+    """Escape what could be read as markup; the document keeps its meaning."""
     for plain, escaped in _ESCAPES:
         text = text.replace(plain, escaped)
     return text
@@ -64,12 +64,12 @@ def base64_text(data: bytes) -> str:
 
 
 def rfc3339(at: datetime) -> str:
-    """RFC 3339 in UTC with `Z` and milliseconds: the times of what MicroMDM does not have."""
+    """RFC 3339 in UTC with `Z` and milliseconds, for fields that MicroMDM does not have."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def json_time(at: datetime | None) -> str:
-    """RFC 3339 in UTC with `Z` and no trailing zeros; `UNSET_TIME` for None."""
+    """RFC 3339 in UTC with `Z` and no trailing zeros, for MicroMDM's fields; `UNSET_TIME` for None."""
     if at is None:
         return UNSET_TIME
     text = at.astimezone(UTC).isoformat().removesuffix("+00:00")

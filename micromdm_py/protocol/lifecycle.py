@@ -1,10 +1,10 @@
-"""The life of a command: its states and what a report makes of them.
+"""The life of a command: its states, and how a report changes them.
 
-Two rules hold for the table:
+Two rules:
 
-1. A final state is left only by the device's own final answer to a command that the server had withdrawn by
-   `CANCEL`: it says what really happened.
-2. The second identical answer changes nothing.
+1. Only one thing changes a final state: the device's own final answer to a command in state `CANCEL`, since
+   the answer says what really happened.
+2. Repeating an answer changes nothing.
 
 Source: the command states of the field's command API (see the manual, "Life of a command").
 """
@@ -17,7 +17,7 @@ __all__ = ["FINAL_STATES", "MAX_GROUP_CHARS", "OPEN_STATES", "ORIGINS", "Command
 
 
 class CommandState(StrEnum):
-    """State of a command record."""
+    """State of a command; the values appear in the API."""
 
     PENDING = "Pending"
     AWAITING = "Awaiting"
@@ -52,7 +52,7 @@ ORIGINS = (
     "buildUpdated",
     "managedConfigurationChanged",
 )
-"""What may have caused a command: values of `from` in its record."""
+"""What may have caused a command: the values of `from` in its record."""
 
 MAX_GROUP_CHARS = 128
 """Longest label of a group of commands."""
@@ -65,7 +65,7 @@ _ANSWERS = {
 
 
 def after_report(state: CommandState, status: Status) -> CommandState:
-    """State of a command after a report that carries its CommandUUID.
+    """The state of a command after a report with its CommandUUID.
 
     Args:
         state: state before the report.

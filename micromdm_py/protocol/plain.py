@@ -1,4 +1,4 @@
-"""Property-list values as JSON, and which of them are secret."""
+"""Property list values as JSON, and which of them are secret."""
 
 import math
 from collections.abc import Mapping
@@ -29,31 +29,31 @@ SECRET_KEYS = (
     "sharedkey",
     "token",
 )
-"""Endings of keys, in lower case, whose values are shown only to those who may read secrets."""
+"""A key that ends so, in lower case, has a value for the eyes of those who may read secrets only."""
 WHOLE_KEYS = ("challenge", "pin")
-"""The same, but whole keys: they are also the ends of harmless ones."""
+"""The same for whole keys, since harmless keys end in these words, too."""
 
 _IDENTITY = "com.apple.security.pkcs12"
 """PayloadType of a certificate with its private key."""
 _MARKS = b"bplist00", *("<plist".encode(encoding) for encoding in ("ascii", "utf-16-le", "utf-16-be"))
 _DEEPEST = 2
-"""Property lists inside the data of others are read to this depth; those below count as secret."""
+"""Property lists nested as data in others are read to this depth; deeper ones count as secret."""
 
 
 def as_json(value: object, *, secrets: bool = True) -> object:
-    """A value of a property list as one of JSON.
+    """Convert a property list value to JSON.
 
     Args:
         value: str, int, float, bool, bytes, naive datetime in UTC, list or dict.
-        secrets: show everything; else what is under secret keys is masked, and so are data that hold a
-            property list with such keys, as configuration profiles are, signed or not.
-    Returns: data as base64, times as RFC 3339 with `Z`, numbers that JSON has not as text.
+        secrets: whether to show secrets. If not, the values of secret keys are masked, and so is data that
+            contains a property list with such keys, as a configuration profile (signed or not) may.
+    Returns: a JSON value: data as base64, times as RFC 3339 with `Z`, NaN and infinities as text.
     """
     return _shown(value, 0 if secrets else _DEEPEST)
 
 
 def holds_secrets(body: bytes) -> bool:
-    """Whether `as_json` would mask something in a property list; an unreadable one counts as if."""
+    """Whether `as_json` would mask something in a property list; True for an unreadable one."""
     try:
         found = loads(body)
     except MalformedRequest:
@@ -62,7 +62,9 @@ def holds_secrets(body: bytes) -> bool:
 
 
 def _shown(value: object, depth: int) -> object:
-    """The value as JSON; with a `depth` above 0 secrets are masked."""
+    """The value as JSON; with a `depth` above 0, secrets are masked."""
+    if isinstance(value, str | int):
+        return value
     if isinstance(value, Mapping):
         masked = _secret_keys(value) if depth else ()
         return {k: _masked(v) if k in masked else _shown(v, depth) for k, v in value.items()}
@@ -78,7 +80,7 @@ def _shown(value: object, depth: int) -> object:
 
 
 def _masked(value: object) -> object:
-    return value if isinstance(value, bool) else MASK  # that there is one may be told
+    return value if isinstance(value, bool) else MASK  # a flag tells only whether there is a secret
 
 
 def _secret_keys(value: Mapping[str, object]) -> set[str]:
@@ -104,7 +106,7 @@ def _is_secret(value: object, depth: int) -> bool:
 
 
 def _data_is_secret(data: bytes, depth: int) -> bool:
-    """Whether data hold a property list with secrets, at their beginning or inside a signature."""
+    """Whether data contains a property list with secrets, at its beginning or inside a signature."""
     begins = [at for mark in _MARKS if (at := data.find(mark)) >= 0]
     if not begins:
         return False

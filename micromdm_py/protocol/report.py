@@ -11,13 +11,13 @@ from micromdm_py.errors import MalformedField
 from micromdm_py.protocol.enrollment import EnrollmentRef, resolve
 from micromdm_py.protocol.ids import check_command_uuid
 
-__all__ = ["DEVICE_INFORMATION", "KEPT_ANSWERS", "Report", "Status", "parse_report"]
+__all__ = ["DEVICE_INFORMATION", "FINAL", "KEPT_ANSWERS", "Report", "Status", "parse_report"]
 
 DEVICE_INFORMATION = "DeviceInformation"
 KEPT_ANSWERS = frozenset(
     {DEVICE_INFORMATION, "SecurityInfo", "ProfileList", "CertificateList", "InstalledApplicationList"}
 )
-"""Request types whose last answer tells what a device is like; it is kept with the enrollment."""
+"""Request types whose last answer is kept with the enrollment, since it describes the device."""
 
 _LEARNED = {
     "DeviceName": "device_name",
@@ -27,11 +27,13 @@ _LEARNED = {
     "Model": "model",
     "ProductName": "product_name",
 }
-"""What DeviceInformation tells, by the names that the record of an enrollment has for it."""
+"""Keys of DeviceInformation's answer that go into the enrollment record, and their names there."""
+MAX_FACT_CHARS = 255
+"""How much of such a value is kept."""
 
 
 class Status(StrEnum):
-    """Status values of the protocol; anything else a device says is UNKNOWN."""
+    """Status values of the protocol; UNKNOWN stands for any other value."""
 
     IDLE = "Idle"
     ACKNOWLEDGED = "Acknowledged"
@@ -44,6 +46,9 @@ class Status(StrEnum):
 FINAL = frozenset({Status.ACKNOWLEDGED, Status.ERROR, Status.COMMAND_FORMAT_ERROR})
 """Statuses that end a command."""
 
+_BY_TEXT = {status.value: status for status in Status}
+_NO_FACTS: Mapping[str, str] = {}
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -51,11 +56,12 @@ class Report:
 
     Attributes:
         enrollment: the channel it speaks for.
-        status: what the device says, UNKNOWN for anything outside the protocol.
+        status: the Status, UNKNOWN for values outside the protocol.
         sent_status: the Status text as sent, "" when absent.
-        command_uuid: the command it answers, "" when none.
+        command_uuid: the command it answers, "" if it answers none.
         raw: the property list exactly as received.
-        facts: what an answer to DeviceInformation tells of the device, empty for others.
+        facts: what an answer to DeviceInformation says about the device, by the names of the enrollment
+            record; empty for other reports.
     """
 
     enrollment: EnrollmentRef
@@ -84,19 +90,12 @@ def parse_report(message: Mapping[str, object], raw: bytes) -> Report:
     chain = message.get("ErrorChain", [])
     if not isinstance(chain, list):
         raise MalformedField("ErrorChain", "must be an array")
-    found = _STATUS.get(status, Status.UNKNOWN)
+    found = _BY_TEXT.get(status, Status.UNKNOWN)
     return Report(resolve(message), found, status, uuid, raw, _facts(message.get("QueryResponses")))
 
 
 def _facts(responses: object) -> Mapping[str, str]:
     if not isinstance(responses, dict):
-        return _NONE
+        return _NO_FACTS
     told = {name: responses.get(key) for key, name in _LEARNED.items()}
     return {name: value[:MAX_FACT_CHARS] for name, value in told.items() if isinstance(value, str) and value}
-
-
-MAX_FACT_CHARS = 255
-_NONE: Mapping[str, str] = {}
-
-
-_STATUS = {status.value: status for status in Status}

@@ -57,7 +57,7 @@ def test_what_is_no_object_is_refused(body: bytes) -> None:
 
 
 def test_a_long_number_is_refused_in_words_for_callers() -> None:
-    with pytest.raises(MalformedField, match=r"^body: holds a number with too many digits$"):
+    with pytest.raises(MalformedField, match=r"^body: has a number with too many digits$"):
         read_object(b'{"a":' + b"9" * 10_000 + b"}", trailing="ignore")
 
 

@@ -1,13 +1,11 @@
-"""A command given as JSON: to the property list for the device.
+"""Converting a command given as JSON to the property list for the device.
 
-Permissive, as MicroMDM is: unknown fields are ignored (and named to the caller's log), required ones may be
-absent, types are checked. Strict adds Apple's rules, see `strict`.
+By default this is as permissive as MicroMDM: types are checked, but unknown fields are ignored (and reported
+for the log) and required ones may be absent. Strict mode adds Apple's rules, see `strict`.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from micromdm_py.errors import MalformedField, MalformedRequest
@@ -22,7 +20,7 @@ from micromdm_py.protocol.commands.values import (
 )
 from micromdm_py.protocol.ids import check_command_uuid
 from micromdm_py.protocol.jsonbody import read_object
-from micromdm_py.protocol.jsonreply import base64_text
+from micromdm_py.protocol.plain import as_json
 from micromdm_py.protocol.plist import dumps_compact
 
 __all__ = ["OPTIONS", "Findings", "NewCommand", "convert_fields", "convert_json"]
@@ -36,12 +34,12 @@ class NewCommand:
     """A converted command.
 
     Attributes:
-        udid: whom it is for, as given.
+        udid: the device, as given.
         command_uuid: as given, or a new one.
-        request_type: its kind.
+        request_type: its RequestType.
         payload: the property list.
-        echo: what was queued, with the names of the API.
-        ignored_fields: paths of fields that were not known.
+        echo: the command under the API's names, for the reply.
+        ignored_fields: paths of unknown fields, which were left out.
         options: how to queue it, by the names in `OPTIONS`, as given.
     """
 
@@ -56,7 +54,7 @@ class NewCommand:
 
 @dataclass(slots=True)
 class Findings:
-    """What a conversion noticed on its way; only strict mode minds.
+    """What a conversion has noticed; only strict mode objects to it.
 
     Attributes:
         unknown: paths of unknown fields.
@@ -78,14 +76,14 @@ def convert_json(body: bytes, *, strict: bool, make_uuid: Callable[[], str]) -> 
         body: a JSON object with `udid`, `request_type`, perhaps `command_uuid`, and the fields of the
             command.
         strict: apply Apple's rules too.
-        make_uuid: gives a UUID for a command that has none.
-    Raises: MalformedField with the path in the caller's spelling, `body` when the body as a whole is wrong.
+        make_uuid: returns a UUID for a command that has none.
+    Raises: MalformedField with the path in the caller's spelling, or `body` for an error of the whole body.
     """
     return convert_fields(read_object(body, trailing="refuse"), strict=strict, make_uuid=make_uuid)
 
 
 def convert_fields(fields: dict[str, Json], *, strict: bool, make_uuid: Callable[[], str]) -> NewCommand:
-    """As `convert_json`, for a body that has been read; `fields` is used up."""
+    """`convert_json` for a body that has already been read; leaves only the command's keys in `fields`."""
     options = _take_options(fields)
     envelope = _take_envelope(fields)
     kind = envelope["request_type"]
@@ -115,12 +113,12 @@ _SHOWN_UNSET: dict[str, dict[str, object]] = {
     "DeviceLock": {"pin": ""},
     "RotateFileVaultKey": {"filevault_unlock": {}},
 }
-"""Fields that MicroMDM's reply names although the command goes without them."""
+"""Fields that MicroMDM's reply shows even when the command does not have them."""
 _SETTING_SHOWN_UNSET = ("identifier", "configuration")
-"""The same for every item of Settings: these are null."""
+"""The same for every item of Settings, as null."""
 
 OPTIONS = ("supersede", "group", "expires_at", "ttl", "from")
-"""Fields that say how to queue a command; no command has keys of these names."""
+"""Fields that say how to queue a command; no command has keys with these names."""
 
 
 def _take_options(fields: dict[str, Json]) -> dict[str, Json]:
@@ -128,10 +126,7 @@ def _take_options(fields: dict[str, Json]) -> dict[str, Json]:
 
 
 def _take_envelope(fields: dict[str, Json]) -> dict[str, str]:
-    """Take the three fields that are not the command's out of a body.
-
-    The last of several spellings counts.
-    """
+    """Take the three fields that surround the command out of a body; of several spellings the last counts."""
     found = {"udid": "", "request_type": "", "command_uuid": ""}
     for name in list(fields):
         if name.lower() in found:
@@ -145,7 +140,7 @@ def _take_envelope(fields: dict[str, Json]) -> dict[str, str]:
 def _dictionary(
     given: dict[str, Json], keys: Keys, where: str, findings: Findings, *, is_open: bool = False
 ) -> tuple[dict[str, Value], dict[str, object]]:
-    """Convert the members of an object; returns what goes to the device and what is echoed."""
+    """Convert the members of an object; returns what goes to the device, and its echo."""
     values: dict[str, Value] = {}
     echo: dict[str, object] = {}
     for name, value in given.items():
@@ -157,7 +152,7 @@ def _dictionary(
             findings.unknown.append(path)
             if is_open:
                 values.update(any_members(where.rstrip("."), {name: value}))
-                echo[name] = _shown(values[name])
+                echo[name] = as_json(values[name])
             else:
                 findings.ignored.append(path)
         elif value is None:
@@ -170,7 +165,7 @@ def _dictionary(
             findings.missing.append(where + key.lead)
         if key.empty == "keep" and key.name not in values:
             values[key.name] = zero(key.type)
-            echo[key.lead] = None if key.type in ("array", "data") else _shown(values[key.name])
+            echo[key.lead] = None if key.type in ("array", "data") else as_json(values[key.name])
     return values, echo
 
 
@@ -182,7 +177,7 @@ def _one(
     values: dict[str, Value],
     echo: dict[str, object],
 ) -> None:
-    """Convert one member into `values` and `echo`, or leave it out when it is empty and empty ones are."""
+    """Convert one member into `values` and `echo`, or leave it out if its key omits empty values."""
     value, shown = _value(key, given, path, findings)
     nothing = is_empty(value) or (value == {} and key.keys is not None and not key.open)
     if value is None or (key.empty == "omit" and nothing) or (key.type == "digits" and value == ""):
@@ -193,18 +188,18 @@ def _one(
 
 
 def _value(key: Key, given: Json, path: str, findings: Findings) -> tuple[Value, object]:
-    """Convert a value; returns it and what is echoed of it."""
+    """Convert a value; returns what goes to the device, and its echo."""
     scalar = SCALARS.get(key.type)
     if scalar is not None:
         value = scalar(path, given)
         if key.values and value not in key.values:
             findings.outside.append((path, key.values))
-        return value, _shown(value)
+        return value, as_json(value)
     if key.type == "array":
         return _array(key, given, path, findings)
     if key.type == "any" or key.keys is None:
         found = any_dictionary(path, given)
-        return found, _shown(found)
+        return found, as_json(found)
     if not isinstance(given, dict):
         raise MalformedField(path, "must be an object")
     return _dictionary(given, key.keys, f"{path}.", findings, is_open=key.open)
@@ -224,7 +219,7 @@ def _array(key: Key, given: Json, path: str, findings: Findings) -> tuple[Value,
             value, echo = _value(key.item, element, place, findings)
         else:
             value = any_value(place, element)
-            echo = _shown(value)
+            echo = as_json(value)
         values.append(value)
         shown.append(echo)
     return values, shown
@@ -241,18 +236,3 @@ def _setting(key: Key, given: Json, path: str, findings: Findings) -> tuple[Valu
         raise MalformedField(f"{path}.{name}", "must be the name of a setting")
     values, echo = _dictionary(given, variants[item], f"{path}.", findings)
     return values, echo | {name: None for name in _SETTING_SHOWN_UNSET if name not in echo}
-
-
-def _shown(value: Value) -> object:
-    """A property list value in JSON."""
-    if isinstance(value, bytes):
-        return base64_text(value)
-    if isinstance(value, dict):
-        return {k: _shown(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_shown(v) for v in value]
-    if isinstance(value, datetime):
-        return value.isoformat(timespec="seconds") + "Z"
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)  # JSON has no such number
-    return value

@@ -1,7 +1,7 @@
 """Server tokens: the credentials of one server in Apple's portal, and the encrypted file they come in.
 
-The portal encrypts for the certificate that was uploaded there and gives an S/MIME file: MIME headers, then
-base64 of CMS enveloped-data; inside are MIME headers again and JSON between two marks.
+The portal encrypts for the certificate that was uploaded there and returns an S/MIME file: MIME headers, then
+base64 of CMS EnvelopedData. Its content is MIME headers again, and JSON between two marks.
 """
 
 import base64
@@ -62,7 +62,7 @@ SIMULATOR_TOKEN = DepToken(
     "5947b9cf9ed31c99dded6ba",
     None,
 )
-"""What simulators of the service accept, MicroMDM's too; good for nothing else."""
+"""What simulators of the service accept, including MicroMDM's; of no use anywhere else."""
 
 
 def open_token_file(content: bytes, keys: Iterable[tuple[rsa.RSAPrivateKey, Certificate]]) -> DepToken:
@@ -94,12 +94,12 @@ def parse_token(document: bytes) -> DepToken:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise MalformedField(FIELD, "holds no token")
+        raise MalformedField(FIELD, "contains no token")
     names = ("consumer_key", "consumer_secret", "access_token", "access_secret")
     values = [found.get(name) for name in names]
     for name, value in zip(names, values, strict=True):
         if not isinstance(value, str) or not value or not value.isprintable() or len(value) > 300:
-            raise MalformedField(FIELD, f"holds a token without {name}")
+            raise MalformedField(FIELD, f"contains a token without {name}")
     expiry = found.get("access_token_expiry")
     key, secret, access, access_secret = map(str, values)
     return DepToken(
@@ -108,17 +108,11 @@ def parse_token(document: bytes) -> DepToken:
 
 
 def read_time(text: str) -> datetime | None:
-    """An RFC 3339 time as aware UTC, None when it is none or Go's unset time."""
+    """An RFC 3339 time as aware UTC, whole microseconds; None for anything else and for Go's unset time."""
     if not _TIME.fullmatch(text):
         return None
-    whole, _, fraction = text.partition(".")
     try:
-        # Python 3.11 reads no more than six digits of a second.
-        digits = re.match(r"\d*", fraction)
-        micros = (digits[0] if digits else "")[:6]
-        rest = fraction[len(digits[0]) :] if digits else ""
-        at = datetime.fromisoformat(f"{whole}.{micros:0<6}{rest}" if fraction else whole)
-        at = at.astimezone(UTC)
+        at = datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
     return None if at.year == 1 else at
@@ -138,9 +132,9 @@ def _envelope(content: bytes) -> bytes:
 
 
 def _message(content: bytes) -> bytes:
-    """The JSON between the two marks; line breaks inside it count for nothing."""
+    """The JSON between the two marks, with its line breaks removed."""
     _, begin, rest = content.partition(_BEGIN)
     inside, end, _ = rest.partition(_END)
     if not begin or not end:
-        raise MalformedField(FIELD, "holds no message")
+        raise MalformedField(FIELD, "contains no message")
     return b"".join(inside.splitlines())

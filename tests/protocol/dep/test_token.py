@@ -44,9 +44,9 @@ def test_a_file_for_another_key_says_so() -> None:
         (b"no base64: at all\n\n***", "is not an S/MIME file"),
         (b"x" * (1 << 19), "larger"),
         (FILE[:400], "is not"),
-        (sealed(b"nothing between marks"), "holds no message"),
-        (sealed(b"-----BEGIN MESSAGE-----[]-----END MESSAGE-----"), "holds no token"),
-        (sealed(b"-----BEGIN MESSAGE-----{]-----END MESSAGE-----"), "holds no token"),
+        (sealed(b"nothing between marks"), "contains no message"),
+        (sealed(b"-----BEGIN MESSAGE-----[]-----END MESSAGE-----"), "contains no token"),
+        (sealed(b"-----BEGIN MESSAGE-----{]-----END MESSAGE-----"), "contains no token"),
         (sealed(b'-----BEGIN MESSAGE-----{"consumer_key": 1}-----END MESSAGE-----'), "without consumer_key"),
     ],
 )
