@@ -2,34 +2,26 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
 from micromdm_py.errors import StorageUnavailable
 from micromdm_py.protocol.delivery import DeliveryResult, Verdict
 from micromdm_py.protocol.webhook import wants
-from micromdm_py.service.cleaning import Cleaner
 from micromdm_py.service.outbox import Delivering
 from micromdm_py.storage.base import Outbox, Store
-from micromdm_py.storage.records import AuditEntry, CommandFilter, HeldEvent, ReceiverState, StoredEvent
-from tests.builders import command
+from micromdm_py.storage.records import HeldEvent, ReceiverState, StoredEvent
 from tests.fakes.clock import Clock
 from tests.fakes.outgoing import NOW, add_event, new_store
+from tests.service.test_cleaning import at_once, cleaner_of
 
-T = TypeVar("T")
 URL = "https://r.example.com/hook"
 DELIVERED = DeliveryResult(Verdict.DELIVERED)
 REFUSED = DeliveryResult(Verdict.REFUSED, "status 500")
 UNREACHABLE = DeliveryResult(Verdict.UNREACHABLE, "no answer")
-
-
-async def at_once(call: Callable[[], T]) -> T:
-    return call()
 
 
 class Receiver:
@@ -110,19 +102,6 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened = new_store(tmp_path)
     yield opened
     opened.close()
-
-
-def cleaner_of(bench: Bench, *receivers: str, keep: timedelta = timedelta(0)) -> Cleaner:
-    return Cleaner(
-        receivers,
-        store=bench.store,
-        keep=keep,
-        keep_audit=timedelta(days=1),
-        keep_commands=timedelta(days=2),
-        blocking=at_once,
-        clock=bench.clock,
-        batch=3,
-    )
 
 
 def play(store: Store, story: Callable[[Bench], Awaitable[None]]) -> None:
@@ -319,10 +298,15 @@ def test_one_receiver_that_is_down_does_not_concern_another(store: Store) -> Non
         await bench.run()
         assert store.receiver("https://other.example.com").cursor == 4
         assert store.receiver(URL).cursor == 0
-        cleaner = cleaner_of(bench, URL, "https://other.example.com")
+        cleaner = cleaner_of(store, bench.clock, URL, "https://other.example.com")
         assert await cleaner.step() == 0
-        assert await cleaner_of(bench, "https://other.example.com", keep=timedelta(seconds=2)).step() == 0
-        alone = cleaner_of(bench, "https://other.example.com")
+        assert (
+            await cleaner_of(
+                store, bench.clock, "https://other.example.com", keep=timedelta(seconds=2)
+            ).step()
+            == 0
+        )
+        alone = cleaner_of(store, bench.clock, "https://other.example.com")
         assert await alone.step() == 4
         assert store.events_after(0, 10) == []
 
@@ -448,43 +432,5 @@ def test_replay_takes_held_events_with_it(store: Store) -> None:
         state = await bench.settle()
         assert [one for one in bench.receiver.got if one != "b1"] == ["a1", "a2"]
         assert (state.held, state.cursor, state.dead_letters) == (0, 3, 0)
-
-    play(store, story)
-
-
-def test_old_entries_of_the_audit_log_are_deleted(store: Store) -> None:
-    async def story(bench: Bench) -> None:
-        for _ in range(5):
-            with store.audited(lambda: AuditEntry(0, bench.clock(), "ci", "a", "", "", "GET /", "r")):
-                pass
-        bench.clock.move(86400)
-        await cleaner_of(bench).step()
-        assert len(store.audit_entries().entries) == 5
-        bench.clock.move(1)
-        await cleaner_of(bench).step()
-        assert len(store.audit_entries().entries) == 1  # the newest stays, so that the numbering goes on
-
-    play(store, story)
-
-
-def test_commands_are_withdrawn_when_they_expire_and_forgotten_after_their_end(store: Store) -> None:
-    def left() -> list[tuple[str, str]]:
-        page = store.commands("U", CommandFilter())
-        return [(one.command_uuid, one.state) for one in page.records]
-
-    async def story(bench: Bench) -> None:
-        for number in range(4):
-            expires_at = bench.clock() + timedelta(minutes=1) if number else None
-            store.enqueue("U", replace(command(f"c{number}"), expires_at=expires_at), at=bench.clock())
-        bench.clock.move(60)
-        await cleaner_of(bench).step()
-        ended = [("c3", "ProtectionCanceled"), ("c2", "ProtectionCanceled"), ("c1", "ProtectionCanceled")]
-        assert left() == [*ended, ("c0", "Pending")]
-        bench.clock.move(2 * 86400)
-        await cleaner_of(bench).step()
-        assert len(left()) == 4
-        bench.clock.move(1)
-        await cleaner_of(bench).step()
-        assert left() == [("c0", "Pending")]
 
     play(store, story)
