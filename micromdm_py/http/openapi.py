@@ -21,6 +21,18 @@ ALWAYS = {
     403: "The token has no permission for this.",
 }
 LAST = ("for devices", "pages", "server")
+_ERRORS = {
+    "Error": schema_of({"error": str}),
+    "OrganizationsError": schema_of({"status": bool, "error": {"code": int, "message": str}}),
+}
+_SECURITY = {
+    "basic": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "User micromdm, password the API key; or any user and an issued token.",
+    },
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An issued token."},
+}
 _FIELD = re.compile(r"{(\w+)(?::\w+)?}")
 
 
@@ -59,20 +71,7 @@ def openapi_document(routes: Mapping[str, object], version: str) -> dict[str, ob
         "servers": [{"url": "/"}],
         "tags": [{"name": name} for name in sorted(set(map(_tag, paths)), key=_place)],
         "paths": dict(sorted(paths.items())),
-        "components": {
-            "schemas": {
-                "Error": schema_of({"error": str}),
-                "OrganizationsError": schema_of({"status": bool, "error": {"code": int, "message": str}}),
-            },
-            "securitySchemes": {
-                "basic": {
-                    "type": "http",
-                    "scheme": "basic",
-                    "description": "User micromdm, password the API key; or any user and an issued token.",
-                },
-                "bearer": {"type": "http", "scheme": "bearer", "description": "An issued token."},
-            },
-        },
+        "components": {"schemas": _ERRORS, "securitySchemes": _SECURITY},
     }
 
 

@@ -73,13 +73,7 @@ class Api:
             how["content"] = content
         if files is not None:
             how["files"] = files
-        try:
-            answer = self._http.request(method, self.url + path, **how)
-        except httpx.HTTPError as fault:
-            told = in_words(fault)
-            if "certificate verify failed" in told:
-                told += "; SSL_CERT_FILE names the authorities to trust"
-            raise Unreachable(f"{method} {self.url}{path}: {told}") from fault
+        answer = self._send(method, path, how)
         if answer.status_code in _AWAY:
             raise Unreachable(_refusal(answer))
         if answer.status_code >= 400:
@@ -88,6 +82,15 @@ class Api:
             return answer.json() if answer.content else {}
         except ValueError:
             raise StartupError(f"{method} {path}: the answer is not JSON: is this an MDM server?") from None
+
+    def _send(self, method: str, path: str, how: dict[str, Any]) -> httpx.Response:
+        try:
+            return self._http.request(method, self.url + path, **how)
+        except httpx.HTTPError as fault:
+            told = in_words(fault)
+            if "certificate verify failed" in told:
+                told += "; SSL_CERT_FILE names the authorities to trust"
+            raise Unreachable(f"{method} {self.url}{path}: {told}") from fault
 
 
 def connect() -> Api:
