@@ -263,7 +263,7 @@ class Parts:
     def _push(self) -> Push:
         config = self._config
         sender = ApnsSender(config.apns_url, config.apns_ca_file, user_agent=user_agent())
-        return lead.waiting(PushNow(self._store, sender, self._slots, clock=now, draw=random.random))
+        return lead.waiting(PushNow(self._store, sender, self._slots, now=now, draw=random.random))
 
     @cached_property
     def _push_certificates(self) -> PushCertificates:

@@ -271,7 +271,7 @@ async def _deliver(
         retention=settings.webhook_retention,
         slots=_SLOTS,
         blocking=blocking,
-        clock=_now,
+        now=_now,
         draw=random.random,
     )
     await _work(delivering, sender, bells, stop)
@@ -281,7 +281,7 @@ async def _push(
     store: Store, settings: CourierSettings, blocking: Blocking, bells: Bells, stop: asyncio.Event
 ) -> None:
     sender = AsyncApnsSender(settings.apns_url, settings.apns_ca_file, user_agent=settings.user_agent)
-    pushing = Pushing(store, sender, blocking=blocking, clock=_now, draw=random.random)
+    pushing = Pushing(store, sender, blocking=blocking, now=_now, draw=random.random)
     await _work(pushing, sender, bells, stop)
 
 
@@ -308,7 +308,7 @@ async def _clean(
         keep_audit=settings.audit_retention,
         keep_commands=max(settings.command_retention, _SHORTEST_RECORD),
         blocking=blocking,
-        clock=_now,
+        now=_now,
     )
     while not stop.is_set():
         await cleaner.step()

@@ -26,7 +26,7 @@ class Cleaner:
         keep_audit: timedelta | None,
         keep_commands: timedelta,
         blocking: Blocking,
-        clock: Callable[[], datetime],
+        now: Callable[[], datetime],
         batch: int = 256,
     ) -> None:
         """Clean up `store`.
@@ -38,16 +38,16 @@ class Cleaner:
             keep_audit: how long entries of the audit log stay; None for ever.
             keep_commands: how long commands stay after they are done.
             blocking: runs calls of the store.
-            clock: current time, aware UTC.
+            now: current time, aware UTC.
             batch: rows to change in one transaction at most.
         """
         self._keep, self._keep_audit, self._keep_commands = keep, keep_audit, keep_commands
         self._receivers, self._store, self._batch = tuple(receivers), store, batch
-        self._blocking, self._clock = blocking, clock
+        self._blocking, self._now = blocking, now
 
     async def step(self) -> int:
         """Do everything that is due, in small transactions; returns how many events were deleted."""
-        now = self._clock()
+        now = self._now()
         await self._all(lambda: self._store.expire_commands(at=now, limit=self._batch))
         done = now - self._keep_commands
         await self._all(lambda: self._store.forget_commands(before=done, limit=self._batch))

@@ -43,7 +43,7 @@ class Delivering:
         retention: timedelta,
         slots: int,
         blocking: Blocking,
-        clock: Callable[[], datetime],
+        now: Callable[[], datetime],
         draw: Callable[[], float],
     ) -> None:
         """Prepare; nothing is read yet.
@@ -57,12 +57,12 @@ class Delivering:
             retention: how long an event waits for a receiver that cannot be reached.
             slots: how many events may be on their way at once.
             blocking: runs calls of the store.
-            clock: current time, aware UTC.
+            now: current time, aware UTC.
             draw: gives a random number of [0, 1).
         """
         self._receiver, self._label, self._store, self._send = receiver, label, store, send
         self._wants, self._retention, self._slots = wants, retention, slots
-        self._blocking, self._clock, self._draw = blocking, clock, draw
+        self._blocking, self._now, self._draw = blocking, now, draw
         self._backlog: Backlog | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
@@ -70,7 +70,7 @@ class Delivering:
         self._more = True  # there may be events in the outbox that have not been read
         self._stopping = False
         self._unwritten = False  # the store could not write the progress
-        self._written_at = self._expired_at = self._looked_at = clock()
+        self._written_at = self._expired_at = self._looked_at = now()
 
     def wake(self) -> None:
         """Look into the outbox now."""
@@ -99,10 +99,10 @@ class Delivering:
             raise self._fault
         backlog = self._backlog or await self._open()
         try:
-            if self._clock() - self._looked_at >= _LOOK_EVERY:
+            if self._now() - self._looked_at >= _LOOK_EVERY:
                 backlog = await self._replayed(backlog)
             await self._refill(backlog)
-            now = self._clock()
+            now = self._now()
             if now - self._expired_at >= _EXPIRE_EVERY:
                 await self._expire(backlog, now)
             if self._unwritten or self._settle_due(backlog, now):
@@ -114,21 +114,21 @@ class Delivering:
             self._unwritten = True
             return _PAUSE_FAULT_S  # nothing more is sent meanwhile, as that could not be written down
         self._start_work(backlog)
-        return self._pause_s(backlog, self._clock())
+        return self._pause_s(backlog, self._now())
 
     async def _open(self) -> Backlog:
         state = await self._blocking(lambda: self._store.receiver(self._receiver))
         backlog = Backlog(state.cursor, self._wants, self._draw)
         after = 0
         while held := await self._held_after(after, _PAGE):
-            backlog.restore(held, self._clock())
+            backlog.restore(held, self._now())
             after = held[-1].event.sequence
         self._backlog = backlog
         return backlog
 
     async def _replayed(self, backlog: Backlog) -> Backlog:
         """Begin again further back if a replay was asked for."""
-        self._looked_at = self._clock()
+        self._looked_at = self._now()
         state = await self._blocking(lambda: self._store.receiver(self._receiver))
         if state.replay_after is None:
             return backlog
@@ -157,7 +157,7 @@ class Delivering:
                 self._start_work(backlog)
 
     def _start_work(self, backlog: Backlog) -> None:
-        for _ in range(min(self._slots - len(self._tasks), backlog.ready(self._clock()))):
+        for _ in range(min(self._slots - len(self._tasks), backlog.ready(self._now()))):
             task = asyncio.create_task(self._work(backlog))
             self._tasks.add(task)
             task.add_done_callback(self._worked)
@@ -169,13 +169,13 @@ class Delivering:
         self._changed.set()
 
     async def _work(self, backlog: Backlog) -> None:
-        while not self._stopping and (delivery := backlog.take(self._clock())):
+        while not self._stopping and (delivery := backlog.take(self._now())):
             event = delivery.event or await self._load(delivery)
             if event is None:
                 backlog.skip(delivery)
                 continue
             result = await self._send(event)
-            if backlog.finish(delivery, event, result, self._clock()):
+            if backlog.finish(delivery, event, result, self._now()):
                 self._tell(backlog, result)
             if backlog.unsettled >= _SETTLE_AFTER or self._more:
                 self._changed.set()
@@ -203,7 +203,7 @@ class Delivering:
         return self._more and not backlog.room() and not backlog.gate.closed
 
     async def _settle(self, backlog: Backlog) -> None:
-        self._written_at = self._clock()
+        self._written_at = self._now()
         progress = backlog.progress(self._written_at)
         if not backlog.changed:
             return
@@ -224,7 +224,7 @@ class Delivering:
     def _write(self, progress: Progress) -> None:
         self._store.settle(
             self._receiver,
-            at=self._clock(),
+            at=self._now(),
             cursor=progress.cursor,
             hold=progress.hold,
             release=progress.release,

@@ -101,11 +101,11 @@ class PushNow:
         send: PushSender,
         slots: int,
         *,
-        clock: Callable[[], datetime],
+        now: Callable[[], datetime],
         draw: Callable[[], float],
     ) -> None:
-        """Allow `slots` calls at once; `clock` gives aware UTC, `draw` a random number of [0, 1)."""
-        self._book, self._send, self._clock, self._draw = book, send, clock, draw
+        """Allow `slots` calls at once; `now` gives aware UTC, `draw` a random number of [0, 1)."""
+        self._book, self._send, self._now, self._draw = book, send, now, draw
         self._slots = Slots(slots, "too many pushes on request at the moment")
 
     def __call__(self, api_id: str, expiration: int | None = None) -> str:
@@ -141,6 +141,6 @@ class PushNow:
 
     def _record(self, due: DuePush, reply: PushReply) -> None:
         try:
-            self._book.record_push(due, outcome_of(reply, due.target, self._clock(), self._draw))
+            self._book.record_push(due, outcome_of(reply, due.target, self._now(), self._draw))
         except StorageUnavailable as error:
             _log.warning("the result of a push cannot be written: %s", error)  # it was made all the same

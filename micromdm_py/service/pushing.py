@@ -46,20 +46,20 @@ class Pushing:
         send: AsyncPushSender,
         *,
         blocking: Blocking,
-        clock: Callable[[], datetime],
+        now: Callable[[], datetime],
         draw: Callable[[], float],
         limits: PushLimits | None = None,
     ) -> None:
-        """Prepare; `blocking`, `clock` and `draw` as in `service.outbox.Delivering`."""
+        """Prepare; `blocking`, `now` and `draw` as in `service.outbox.Delivering`."""
         self._book, self._send, self._blocking = book, send, blocking
-        self._clock, self._draw, self._limits = clock, draw, limits or PushLimits()
+        self._now, self._draw, self._limits = now, draw, limits or PushLimits()
         self._gate = Gate(NOBODY, draw)
         self._failed_with: PushCertificate | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}  # by enrollment
         self._changed = asyncio.Event()
         self._fault: BaseException | None = None
         self._more = self._told_missing = False
-        self._second, self._begun = clock(), 0
+        self._second, self._begun = now(), 0
 
     def wake(self) -> None:
         """Look for due pushes now."""
@@ -83,7 +83,7 @@ class Pushing:
         if self._fault:
             raise self._fault
         await self._watch_certificate()
-        now = self._clock()
+        now = self._now()
         room = self._room(now)
         if not room:
             return self._pause_s(now, None)
@@ -165,15 +165,15 @@ class Pushing:
             request = push_request(target.token_hex, target.push_magic, certificate.topic)
         except InvalidPushToken as error:
             self._gate.withdraw()
-            await self._record(due, PushOutcome(self._clock(), False, reason=str(error)))
+            await self._record(due, PushOutcome(self._now(), False, reason=str(error)))
             return
         reply = await self._send(certificate, request)
         self._judge(target.enrollment_id, certificate, reply)
-        await self._record(due, outcome_of(reply, target, self._clock(), self._draw))
+        await self._record(due, outcome_of(reply, target, self._now(), self._draw))
 
     def _judge(self, enrollment_id: str, certificate: PushCertificate, reply: PushReply) -> None:
         """Open or close the gate, as the reply may concern all pushes."""
-        now = self._clock()
+        now = self._now()
         locked_out = reply.fate is Fate.LOCKED_OUT
         if locked_out or reply.fate is Fate.DOWN:
             self._failed_with = certificate

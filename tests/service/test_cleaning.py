@@ -32,7 +32,7 @@ def cleaner_of(store: Store, clock: Clock, *receivers: str, keep: timedelta = ti
         keep_audit=timedelta(days=1),
         keep_commands=timedelta(days=2),
         blocking=at_once,
-        clock=clock,
+        now=clock,
         batch=3,
     )
 

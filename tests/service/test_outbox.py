@@ -75,7 +75,7 @@ class Bench:
             retention=timedelta(days=7),
             slots=slots,
             blocking=at_once,
-            clock=self.clock,
+            now=self.clock,
             draw=lambda: 0.5,
         )
 

@@ -65,7 +65,7 @@ class Bench:
             store,
             self.apns.later,
             blocking=at_once,
-            clock=self.clock,
+            now=self.clock,
             draw=lambda: 0.5,
             limits=limits,
         )
@@ -382,7 +382,7 @@ class Now:
 
     def __init__(self, store: Store, slots: int = 2) -> None:
         self.store, self.apns, self.clock = store, Apns(), Clock()
-        self.push = PushNow(store, self.apns, slots, clock=self.clock, draw=lambda: 0.5)
+        self.push = PushNow(store, self.apns, slots, now=self.clock, draw=lambda: 0.5)
 
 
 def test_a_push_on_request_gives_the_id_of_apns(store: Store) -> None:
@@ -442,7 +442,7 @@ def test_too_many_pushes_on_request_at_once_are_sent_away(store: Store) -> None:
         leave.wait(20)
         return ACCEPTED
 
-    push = PushNow(store, slow, 1, clock=Clock(), draw=lambda: 0.5)
+    push = PushNow(store, slow, 1, now=Clock(), draw=lambda: 0.5)
     first = threading.Thread(target=push, args=("A",))
     first.start()
     assert inside.wait(20)
