@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cached_property, partial
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -60,7 +60,7 @@ from micromdm_py.service.signed_enrollment import SignedEnrollment
 from micromdm_py.service.tokens import Tokens
 from micromdm_py.service.users import Users
 from micromdm_py.service.views import Views
-from micromdm_py.service.waiting import LongPolls
+from micromdm_py.service.waiting import LongPolls, Wait
 from micromdm_py.service.webhooks import Webhooks
 from micromdm_py.service.why import Why
 from micromdm_py.storage.base import Store
@@ -125,7 +125,7 @@ class Parts:
             audit_log=store,
             quarantine=store,
             feed=Feed(store, self._polls) if config.event_retention_days else None,
-            webhooks=Webhooks(store, **self._common, show=show_url),
+            webhooks=Webhooks(store, **self._common, show_url=show_url),
             now=now,
             client_certificates=ClientCertificates(config.client_cert_header, trusted),
             proxy_headers=ProxyHeaders(trusted, enabled=config.http_proxy_headers),
@@ -231,11 +231,10 @@ class Parts:
         return file_repository(self._config)
 
     @cached_property
-    def _polls(
-        self,
-    ) -> Any:  # `LongPolls.__call__` is generic, which `waiting` cannot say
+    def _polls(self) -> Wait:
         # One for all long polls, so that together they leave threads for devices.
-        return lead.waiting(LongPolls(self._slots))
+        wait = lead.waiting(LongPolls(self._slots))
+        return cast(Wait, wait)  # `LongPolls.__call__` is generic, which `waiting` cannot express
 
     @cached_property
     def _records(self) -> CommandRecords:

@@ -12,16 +12,13 @@ from micromdm_py.protocol.lifecycle import FINAL_STATES, ORIGINS, CommandState
 from micromdm_py.protocol.times import read_time
 from micromdm_py.service.command_view import FullRecord, snake_record
 from micromdm_py.service.commands import Receipt, check_api_id
+from micromdm_py.service.waiting import Wait
 from micromdm_py.storage.base import CommandHistory, CommandQueue, Enrollments
 from micromdm_py.storage.records import CommandFilter, CommandRecord, EnrollmentRecord
 
-__all__ = ["CommandRecords", "RecordStore", "Wait", "parse_filter"]
+__all__ = ["CommandRecords", "RecordStore", "parse_filter"]
 
 logger = logging.getLogger(__name__)
-
-Look = Callable[[], CommandRecord | None]
-Wait = Callable[[Look, Callable[[CommandRecord | None], bool], float], CommandRecord | None]
-"""How to wait, see `service.waiting`."""
 
 
 class RecordStore(CommandQueue, CommandHistory, Enrollments, Protocol):

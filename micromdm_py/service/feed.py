@@ -1,28 +1,13 @@
 """The feed: every webhook event in order, for those who cannot receive a webhook."""
 
 from collections.abc import Callable
-from typing import Protocol
 
 from micromdm_py.errors import MalformedField
 from micromdm_py.protocol.webhook import without_secrets
+from micromdm_py.service.waiting import Wait
 from micromdm_py.storage.base import Outbox
-from micromdm_py.storage.records import StoredEvent
 
-__all__ = ["Feed", "Wait"]
-
-
-class Wait(Protocol):
-    """How to wait for events, see `service.waiting`."""
-
-    def __call__(
-        self,
-        look: Callable[[], list[StoredEvent]],
-        done: Callable[[list[StoredEvent]], bool],
-        wait_s: float,
-        /,
-    ) -> list[StoredEvent]:
-        """Call `look` until `done` accepts its result, or `wait_s` seconds are over."""
-        ...
+__all__ = ["Feed"]
 
 
 class Feed:

@@ -6,17 +6,28 @@ That takes some ten microseconds; five hundred waiting requests take a few perce
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from micromdm_py.service.slots import Slots
 
-__all__ = ["MAX_WAIT_S", "LongPolls"]
+__all__ = ["MAX_WAIT_S", "LongPolls", "Wait"]
 
 T = TypeVar("T")
 
 MAX_WAIT_S = 60
 """Longest that a request may ask to wait, in seconds."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 0.5
+
+
+class Wait(Protocol):
+    """A way to wait; `LongPolls` is one."""
+
+    def __call__(self, look: Callable[[], T], done: Callable[[T], bool], wait_s: float, /) -> T:
+        """Call `look` until `done` accepts its result, or `wait_s` seconds are over; gives the last result.
+
+        Raises: Busy when too many requests are waiting.
+        """
+        ...
 
 
 class LongPolls:
@@ -34,10 +45,7 @@ class LongPolls:
         self._pause, self._clock = pause, clock
 
     def __call__(self, look: Callable[[], T], done: Callable[[T], bool], wait_s: float) -> T:
-        """Call `look` until `done` accepts its result, or `wait_s` seconds are over; returns the last result.
-
-        Raises: Busy when too many requests are waiting.
-        """
+        """See `Wait`."""
         with self._slots:
             end, pause_s = self._clock() + wait_s, FIRST_PAUSE_S
             while not done(seen := look()) and (left := end - self._clock()) > 0:

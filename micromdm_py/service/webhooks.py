@@ -23,11 +23,11 @@ class Webhooks:
         wake: Callable[[], None],
         now: Callable[[], datetime],
         make_uuid: Callable[[], str],
-        show: Callable[[str], str],
+        show_url: Callable[[str], str],
     ) -> None:
-        """Work on `outbox`; `wake` wakes the courier, `show` takes the secrets out of a URL."""
+        """Work on `outbox`; `wake` wakes the courier, `show_url` takes the secrets out of a URL."""
         self._outbox, self._wake, self._now = outbox, wake, now
-        self._make_uuid, self._show = make_uuid, show
+        self._make_uuid, self._show_url = make_uuid, show_url
 
     def list(self) -> bytes:
         """Every receiver, as a reply."""
@@ -75,7 +75,7 @@ class Webhooks:
         times = {"last_success_at": state.last_success_at, "last_error_at": state.last_error_at}
         shown: dict[str, object] = {
             "id": _id(state),
-            "url": self._show(state.receiver),
+            "url": self._show_url(state.receiver),
             "cursor": str(state.cursor),
             "lag": newest - state.cursor + state.held,
             "held": state.held,

@@ -210,7 +210,7 @@ class Bench:
             audit_log=store,
             quarantine=store,
             feed=Feed(store, self.wait),
-            webhooks=Webhooks(store, wake=_nothing, now=now, make_uuid=make_uuid, show=show_url),
+            webhooks=Webhooks(store, wake=_nothing, now=now, make_uuid=make_uuid, show_url=show_url),
             now=now,
             client_certificates=ClientCertificates("", TrustedProxies(())),
             proxy_headers=ProxyHeaders(TrustedProxies(()), enabled=False),

@@ -1,25 +1,15 @@
 """Waiting for the first synchronization: whoever has just stored a token wants to see its devices."""
 
-from collections.abc import Callable
-from typing import Protocol
-
 from micromdm_py.errors import Busy
 from micromdm_py.protocol.dep.documents import SYNC, SyncState
 from micromdm_py.service.dep.accounts import Accounts
+from micromdm_py.service.waiting import Wait
 from micromdm_py.storage.base import Shelf
 
 __all__ = ["LONGEST_S", "FirstSync"]
 
 LONGEST_S = 5.0
 """Longest that a list of devices waits, in seconds."""
-
-
-class Wait(Protocol):
-    """How to wait, see `service.waiting`."""
-
-    def __call__(self, look: Callable[[], bool], done: Callable[[bool], bool], wait_s: float, /) -> bool:
-        """Call `look` until `done` accepts its result, or `wait_s` seconds are over."""
-        ...
 
 
 class FirstSync:
