@@ -31,7 +31,7 @@ def checked(name: str) -> str:
     """Return an id unchanged if an enrollment may have it. Raises: ValueError."""
     named(name, "the id")
     if ":" in name:
-        raise ValueError("the id: must not hold a colon")
+        raise ValueError("the id: must not contain a colon")
     return name
 
 

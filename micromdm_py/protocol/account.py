@@ -15,7 +15,7 @@ from micromdm_py.protocol.jsonreply import json_reply
 __all__ = ["SIGN_IN_URL", "AccountEnrollment", "SignIn", "refusal", "servers"]
 
 SIGN_IN_URL = "apple-remotemanagement-user-login://authentication-results?access-token="
-"""Where a web page sends the device to, followed by the access token, when the user has signed in."""
+"""URL to which the sign-in page sends the device; the access token is appended."""
 
 _PARAMETERS = {
     "apple-as-web": ("url",),
@@ -25,10 +25,10 @@ _QUOTABLE = re.compile(r"[ !#-\[\]-~]+")
 
 
 class AccountEnrollment(StrEnum):
-    """Kinds of account-driven enrollment, by the version that the discovery document names."""
+    """Kinds of account-driven enrollment; the values are the `Version`s of the discovery document."""
 
     BYOD = "mdm-byod"
-    """User Enrollment of somebody's own device."""
+    """User Enrollment of a personal device."""
     ADDE = "mdm-adde"
     """Device enrollment."""
 
@@ -52,7 +52,7 @@ class SignIn:
 
     @classmethod
     def read(cls, found: Mapping[str, object]) -> "SignIn":
-        """Take method and parameters from an object. Raises: MalformedField."""
+        """Read method and parameters from a JSON object. Raises: MalformedField."""
         method = found.get("method")
         if not isinstance(method, str) or method not in _PARAMETERS:
             raise MalformedField("method", f"must be one of {', '.join(_PARAMETERS)}")
@@ -60,7 +60,7 @@ class SignIn:
         for name in _PARAMETERS[method]:
             value = found.get(name)
             if not isinstance(value, str) or not _QUOTABLE.fullmatch(value):
-                raise MalformedField(name, "must be text without quotes, backslashes and control characters")
+                raise MalformedField(name, "must be text without quotes, backslashes or control characters")
             values[name] = value
         return cls(method, values)
 
@@ -77,5 +77,5 @@ def servers(kind: AccountEnrollment, url: str) -> bytes:
 
 
 def refusal(message: str) -> bytes:
-    """The document that goes with 403 when a user is sent nowhere; devices may show the message."""
+    """The document sent with 403 when enrollment is refused; devices may show the message."""
     return json_reply({"code": "com.apple.well-known.failed", "message": message})

@@ -1,4 +1,4 @@
-"""The push that asks a device to connect, and what APNs answers.
+"""The push that asks a device to connect, and the meaning of APNs' reply.
 
 Source: Apple, "Sending notification requests to APNs", "Handling notification responses from APNs",
 "Setting up push notifications for your MDM customers".
@@ -20,22 +20,22 @@ _DEAD = frozenset({"BadDeviceToken", "Unregistered", "ExpiredToken"})
 
 
 class InvalidPushToken(MalformedRequest):
-    """The token is none that APNs could know: not 64 to 200 hex digits."""
+    """The push token is not 64 to 200 hex digits, so APNs cannot know it."""
 
     def __init__(self) -> None:
-        """Say what MicroMDM says."""
+        """Use MicroMDM's text."""
         super().__init__("invalid push token")
 
 
 class Fate(Enum):
-    """What an answer means for the push, the token and all other pushes."""
+    """What APNs' reply means for the push, its token and all other pushes."""
 
     ACCEPTED = "accepted"
     DEAD = "dead"  # the token is refused for good
-    LATER = "later"  # this device had too many; the others are not concerned
-    REFUSED = "refused"  # this push is wrong and would be wrong again
-    DOWN = "down"  # the service cannot serve anybody just now
-    LOCKED_OUT = "locked out"  # the certificate is not accepted
+    LATER = "later"  # too many pushes for this device; others are not affected
+    REFUSED = "refused"  # this push is wrong, and would be refused again
+    DOWN = "down"  # the service cannot serve anyone at the moment
+    LOCKED_OUT = "locked out"  # the push certificate is not accepted
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class PushRequest:
     """One request to APNs.
 
     Attributes:
-        path: `/3/device/` and the token, so not for a log.
-        headers: all but those of the connection.
+        path: `/3/device/` and the token, so never logged.
+        headers: all but those of the transport.
         body: the JSON document.
     """
 
@@ -55,13 +55,13 @@ class PushRequest:
 
 @dataclass(frozen=True, slots=True)
 class PushReply:
-    """What became of one request.
+    """The outcome of one request.
 
     Attributes:
-        fate: what it means.
-        apns_id: APNs' id of the push, "" when there was no answer.
-        reason: APNs' word for the fault or a short text of ours, "" when accepted.
-        retry_after_s: how long APNs asks to wait, 0 when it does not say.
+        fate: what the reply means.
+        apns_id: APNs' id for the push, "" when there was no reply.
+        reason: APNs' `reason` or a short text of ours, "" when accepted.
+        retry_after_s: how long APNs asks to wait, in seconds; 0 when it does not say.
     """
 
     fate: Fate
@@ -73,15 +73,14 @@ class PushReply:
 def push_request(token_hex: str, push_magic: str, topic: str, expiration: int | None = None) -> PushRequest:
     """The request for one push.
 
-    Without an expiration the header is left out, as MicroMDM does: APNs then keeps the push for a device that
-    is offline, and only the newest one, which is what a wake-up call needs.
+    Without an expiration the header is left out, as in MicroMDM: APNs then keeps the newest push for a device
+    that is offline, which is just what a wake-up call needs.
 
     Args:
-        token_hex: token of the last TokenUpdate.
-        push_magic: from the same message.
-        topic: of the push certificate.
-        expiration: seconds since 1970 after which the push is worthless, 0 for "now or never", None for
-            not asked.
+        token_hex: token of the last TokenUpdate, in hex.
+        push_magic: PushMagic of the same message.
+        topic: topic of the push certificate, "" to leave the header out.
+        expiration: Unix time after which APNs drops the push, 0 to try only once; None leaves the header out.
 
     Raises: InvalidPushToken.
     """
@@ -97,12 +96,12 @@ def push_request(token_hex: str, push_magic: str, topic: str, expiration: int | 
 
 
 def read_reply(status: int, headers: Mapping[str, str], body: bytes, retry_after_s: float = 0.0) -> PushReply:
-    """The meaning of an answer.
+    """Interpret a reply of APNs.
 
     Args:
         status: HTTP status.
-        headers: names in lower case.
-        body: JSON with `reason`, empty on success; anything else is allowed.
+        headers: by name in lower case.
+        body: JSON with `reason`, empty on success; anything else is tolerated.
         retry_after_s: value of `Retry-After` in seconds, 0 when absent.
     """
     apns_id = headers.get("apns-id", "")[:64]

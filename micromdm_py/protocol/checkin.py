@@ -1,4 +1,4 @@
-"""Check-in messages: from the property list to frozen values.
+"""Check-in messages: property lists become frozen values.
 
 Source: Apple, "Check-in" (Authenticate, TokenUpdate, CheckOut, SetBootstrapToken, GetBootstrapToken,
 UserAuthenticate, DeclarativeManagement); types as MicroMDM enforces them.
@@ -33,15 +33,15 @@ DEVICE_FACTS = {
     "Model": "model",
     "ModelName": "model_name",
 }
-"""Keys of Authenticate that are kept in the enrollment record, with their names there."""
+"""Keys of Authenticate that go into the enrollment record, and their names there."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckIn:
-    """What every check-in message has.
+    """What every check-in message contains.
 
     Attributes:
-        enrollment: the channel it speaks for.
+        enrollment: the channel that sent it.
         topic: push topic as sent, "" when absent.
     """
 
@@ -51,7 +51,7 @@ class CheckIn:
 
 @dataclass(frozen=True, slots=True)
 class Authenticate(CheckIn):
-    """A device asks to be enrolled; `facts` maps record field names to what it told about itself."""
+    """A device asks to be enrolled; `facts` is its description by field names of the enrollment record."""
 
     facts: Mapping[str, str]
 
@@ -61,10 +61,10 @@ class TokenUpdate(CheckIn):
     """Push data of a channel.
 
     Attributes:
-        token: push token, raw bytes (b"" when absent).
-        push_magic: text for the push body ("" when absent).
-        unlock_token: raw bytes, None when the message has none (the stored one is then kept).
-        awaiting_configuration: whether the device waits for DeviceConfigured.
+        token: push token, raw bytes; b"" when absent.
+        push_magic: text for the push body; "" when absent.
+        unlock_token: raw bytes; None when absent, and the stored one is kept.
+        awaiting_configuration: whether the device is waiting for DeviceConfigured.
     """
 
     token: bytes = field(repr=False)
@@ -80,7 +80,7 @@ class CheckOut(CheckIn):
 
 @dataclass(frozen=True, slots=True)
 class SetBootstrapToken(CheckIn):
-    """Bootstrap token to escrow; empty bytes remove the stored one."""
+    """The device escrows its bootstrap token; an empty one removes what is stored."""
 
     bootstrap_token: bytes = field(repr=False)
 
@@ -92,12 +92,12 @@ class GetBootstrapToken(CheckIn):
 
 @dataclass(frozen=True, slots=True)
 class UserAuthenticate(CheckIn):
-    """A user channel asks whether it shall be managed."""
+    """A user channel asks whether it will be managed."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeclarativeManagement(CheckIn):
-    """A declarative-management request to pass on; data is b"" when the message has none."""
+    """A declarative management request to pass on; `data` is b"" when absent."""
 
     endpoint: str
     data: bytes

@@ -1,7 +1,7 @@
 """What a receiver's answer to a webhook event means.
 
-A receiver that *refuses* an event has looked at it and will not take it: ten tries, then a dead letter. One
-that is *unreachable* has not looked at it at all: the event is kept and tried for days.
+A receiver that *refuses* an event has seen it and will not take it: after ten tries it is a dead letter. A
+receiver that is *unreachable* has not seen it: the event is kept and tried for days.
 """
 
 import base64
@@ -26,7 +26,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class Verdict(Enum):
-    """What became of one try."""
+    """The outcome of one attempt to deliver."""
 
     DELIVERED = "delivered"
     REFUSED = "refused"
@@ -35,12 +35,12 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryResult:
-    """The result of one try.
+    """The result of one attempt to deliver.
 
     Attributes:
-        verdict: what became of it.
+        verdict: its outcome.
         error: short text without secrets, "" when delivered.
-        retry_after_s: how long the receiver asks to be left alone, 0 when it does not say.
+        retry_after_s: how long the receiver asks to wait, in seconds; 0 when it does not say.
     """
 
     verdict: Verdict
@@ -49,16 +49,16 @@ class DeliveryResult:
 
 
 def is_redirect(status: int) -> bool:
-    """Whether the event is to be posted again to the URL in `Location` (method and body kept)."""
+    """Whether the event is to be posted again, unchanged, to the URL in `Location`."""
     return status in _REDIRECTS
 
 
 def read_status(status: int, retry_after: str = "") -> DeliveryResult:
-    """The meaning of a final status.
+    """Interpret the final status.
 
     Args:
-        status: HTTP status after redirects; a redirect here is one too many.
-        retry_after: value of that header, "" when absent; only its form in seconds counts.
+        status: HTTP status after redirects; another redirect is one too many, and a refusal.
+        retry_after: value of `Retry-After`, "" when absent; only its form in seconds counts.
     """
     if 200 <= status < 300:
         return DeliveryResult(Verdict.DELIVERED)
@@ -67,7 +67,7 @@ def read_status(status: int, retry_after: str = "") -> DeliveryResult:
 
 
 def read_retry_after(value: str) -> float:
-    """Seconds of a `Retry-After` header (RFC 9110, 10.2.3), a day at most; 0 for a date or nonsense."""
+    """The seconds of a `Retry-After` header (RFC 9110, 10.2.3), at most a day; 0 for anything else."""
     word = value.strip()
     return float(min(int(word), 86_400)) if word.isdecimal() and word.isascii() and len(word) < 10 else 0.0
 

@@ -1,11 +1,11 @@
-"""Enrollments: which managed channel a device message belongs to.
+"""Enrollments: which managed channel a device's message belongs to.
 
-An enrollment is one managed channel. Its id is the UDID of a device, the EnrollmentID of a User Enrollment,
-or one of these followed by ``:`` and the user for a user channel. The bare UserID of a message is never an
-id of its own: it counts only together with the UDID it came with, so that nobody can name another device's
+An enrollment is one managed channel. Its id is the UDID of a device or the EnrollmentID of a User Enrollment;
+for a user channel it is one of these followed by ``:`` and the user. A UserID is never an id by itself: it
+counts only together with the device's id in the same message, so that nobody can name another device's
 channel.
 
-Source: Apple, "Check-in" messages; the id form is NanoMDM's.
+Source: Apple, "Check-in" messages; the form of the ids is NanoMDM's.
 """
 
 from collections.abc import Mapping
@@ -42,13 +42,13 @@ class EnrollmentRef:
 
     Attributes:
         enrollment_id: id of the channel; key of its queue.
-        kind: what the channel is.
-        device_id: id of the device the channel belongs to; the same as enrollment_id for a device channel.
+        kind: kind of the channel.
+        device_id: id of the channel's device; equal to enrollment_id for a device channel.
         udid: UDID as sent, "" when absent.
         sent_enrollment_id: EnrollmentID as sent, "" when absent.
         user_id: UserID (or EnrollmentUserID) as sent, "" when absent.
-        user_short_name: UserShortName as sent, "".
-        user_long_name: UserLongName as sent, "".
+        user_short_name: UserShortName as sent, "" when absent.
+        user_long_name: UserLongName as sent, "" when absent.
     """
 
     enrollment_id: str
@@ -62,7 +62,7 @@ class EnrollmentRef:
 
     @property
     def bound_ids(self) -> tuple[tuple[str, EnrollmentKind], ...]:
-        """Every device-level id the sender acts for, with its kind; the certificate must fit all of them."""
+        """The device-level ids that the sender claims, and their kinds; its certificate must match all."""
         if self.udid and self.sent_enrollment_id:
             return (
                 (self.sent_enrollment_id, EnrollmentKind.USER_ENROLLMENT),
@@ -77,7 +77,7 @@ def resolve(message: Mapping[str, object]) -> EnrollmentRef:
 
     Args:
         message: the property list of the message.
-    Raises: MalformedRequest when no id is given, an id is empty, too long or holds control characters.
+    Raises: MalformedRequest when there is no id, or an id is empty, too long or has control characters.
     """
     udid, enrollment = _id(message, "UDID"), _id(message, "EnrollmentID")
     short, long = _text(message, "UserShortName"), _text(message, "UserLongName")
@@ -96,7 +96,7 @@ def resolve(message: Mapping[str, object]) -> EnrollmentRef:
             )
         return EnrollmentRef(enrollment, EnrollmentKind.USER_ENROLLMENT, enrollment, udid, enrollment)
     if not udid:
-        raise MalformedRequest("message names neither UDID nor EnrollmentID")
+        raise MalformedRequest("message has neither UDID nor EnrollmentID")
     user = _id(message, "UserID")
     if not user:
         return EnrollmentRef(udid, EnrollmentKind.DEVICE, udid, udid)
@@ -116,11 +116,11 @@ def _text(message: Mapping[str, object], key: str) -> str:
 
 
 def _id(message: Mapping[str, object], key: str) -> str:
-    """An id of the message, "" when absent; present but empty is an error, as it selects nobody."""
+    """An id of the message, "" when absent; an empty one is an error."""
     if key not in message:
         return ""
     value = check_id(key, _text(message, key))
     if ":" in value and key in ("UDID", "EnrollmentID"):
-        # a colon parts device and user in the id of a user channel; a device must not be able to name one
-        raise MalformedField(key, "must not hold a colon")
+        # In the id of a user channel a colon separates device and user; a device must not pose as a channel.
+        raise MalformedField(key, "must not contain a colon")
     return value

@@ -22,7 +22,7 @@ def check_id(field: str, value: str) -> str:
     """
     check_present(field, value)
     if not value.isprintable() and any(ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0 for c in value):
-        raise MalformedField(field, "must not hold control characters")
+        raise MalformedField(field, "must not contain control characters")
     try:
         size = len(value.encode())
     except UnicodeEncodeError:

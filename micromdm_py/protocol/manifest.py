@@ -1,4 +1,4 @@
-"""The manifest of a package: where a Mac finds it, and the digests it checks while it loads.
+"""The manifest of a package: where a Mac downloads it, and the digests to check meanwhile.
 
 Source: Apple, "ManifestURL"; MicroMDM's `mdm/appmanifest` for what may be left out.
 """
@@ -31,9 +31,9 @@ def make_manifest(
     """Make the manifest of a package.
 
     Args:
-        package: open for reading at its beginning; read to its end, a piece at a time.
-        url: where devices fetch it.
-        chunk_bytes: size of the chunks that have a digest each, at least 1.
+        package: open for reading, at its beginning; read to the end, a piece at a time.
+        url: where devices download it.
+        chunk_bytes: size of the chunks, each of which has a digest; at least 1.
         algorithm: ``sha256``, or ``md5`` for macOS before 10.15.
     Returns: an XML property list.
     """

@@ -1,6 +1,6 @@
 """What a command has achieved, where its status alone says too little.
 
-Devices answer Acknowledged to commands that they have only begun, and to some that they have refused in part.
+Devices answer Acknowledged to commands that they have only begun, and to some that they have partly refused.
 Source: the response keys of Apple's command schema.
 """
 
@@ -17,7 +17,7 @@ Answer = Mapping[str, Any]  # a report as it was sent
 
 
 class Verdict(StrEnum):
-    """What has become of the intention behind a command."""
+    """Whether the intention behind a command has been carried out; the values appear in the API."""
 
     DONE = "done"
     REFUSED = "refused"
@@ -27,7 +27,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A verdict and the reason for it, "" when the status says it all."""
+    """A verdict and its reason, "" when there is nothing to add."""
 
     verdict: Verdict
     reason: str = ""
@@ -40,10 +40,10 @@ def outcome_of(request_type: str, state: CommandState, tries: int, answer: Answe
     """What a command has achieved.
 
     Args:
-        request_type: its kind.
-        state: where it is in its life.
-        tries: how often it was handed out.
-        answer: the device's final answer, empty without one.
+        request_type: its RequestType.
+        state: its state.
+        tries: how often it was handed to the device.
+        answer: the device's final answer, empty if there is none.
     """
     if state in OPEN_STATES:
         return Outcome(Verdict.IN_PROGRESS, "put off by the device" if state is CommandState.TRIED else "")
@@ -93,7 +93,7 @@ def _installation(answer: Answer) -> Outcome:
 
 
 def _begun(answer: Answer) -> Outcome:
-    """Commands that are acknowledged when they begin and whose end is not reported."""
+    """Commands that are acknowledged when they begin, and whose end is never reported."""
     chain = _chain(answer)
     if chain:
         return Outcome(Verdict.REFUSED, chain)
@@ -122,7 +122,7 @@ def _scan(answer: Answer) -> Outcome:
 
 
 def _settings(answer: Answer) -> Outcome:
-    """Settings: a result for each item, which Apple's schema has as a dictionary and devices as a list."""
+    """Settings: a result for each item; a dictionary in Apple's schema, a list from devices."""
     refused = [one for one in _items(answer.get("Settings")) if one.get("Status") != "Acknowledged"]
     if not refused:
         return DONE
@@ -145,7 +145,7 @@ def _mirroring(answer: Answer) -> Outcome:
 
 
 def _word(answer: Answer, key: str) -> str:
-    """A text of an answer; "" where a device sends something else."""
+    """A string of an answer, "" if it is absent or anything else."""
     value = answer.get(key)
     return value if isinstance(value, str) else ""
 

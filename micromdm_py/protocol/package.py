@@ -1,8 +1,8 @@
-"""Installer packages: is it one, is it signed, can MDM install it.
+"""Installer packages: whether a file is one, is signed, and can be installed by MDM.
 
-A package is a xar archive: a header, a compressed table of contents in XML, then the heap. The signature is
-over the table as it is stored; the table holds digests of everything else. As with `mdmctl`, whom the
-certificate belongs to is not asked: the Mac decides that.
+A package is a xar archive: a header, a compressed table of contents in XML, then the heap. The signature
+covers the table as stored; the table has digests of everything else. As in `mdmctl`, the signer is not
+checked: whom to trust is up to the Mac.
 
 Source: the xar format (github.com/mackyle/xar, wiki); `mdmctl apply app`.
 """
@@ -41,8 +41,8 @@ class Package:
     """What a package says about itself.
 
     Attributes:
-        signer: certificate of the signature, which verifies; None for an unsigned package.
-        distribution: it is a distribution package, the only kind that MDM installs.
+        signer: certificate of the verified signature; None for an unsigned package.
+        distribution: whether it is a distribution package, the only kind that MDM installs.
     """
 
     signer: Certificate | None
@@ -50,11 +50,11 @@ class Package:
 
 
 def read_package(file: BinaryIO) -> Package:
-    """Look at a package.
+    """Inspect a package.
 
     Args:
-        file: open for reading, seekable; left anywhere.
-    Raises: MalformedRequest when it is no package; SignatureInvalid when its signature does not fit.
+        file: open for reading, seekable; its position afterwards is undefined.
+    Raises: MalformedRequest when it is not a package; SignatureInvalid when its signature is wrong.
     """
     table, heap = _table(file)
     root = _parse(table)
@@ -95,19 +95,19 @@ def _signer(file: BinaryIO, root: ElementTree.Element, table: bytes, heap: int) 
     checksum = root.find("./toc/checksum")
     style = (checksum.get("style") or "").lower() if checksum is not None else ""
     if checksum is None or style not in _DIGESTS:
-        raise SignatureInvalid("the package's checksum has no known kind")
+        raise SignatureInvalid("the package's checksum is of an unknown kind")
     digest = hashlib.new(style, table).digest()
     if _value(file, checksum, heap) != digest:
-        raise SignatureInvalid("the package's checksum is not that of its table of contents")
+        raise SignatureInvalid("the package's checksum does not match its table of contents")
     certificate = _certificate(signature)
     key = certificate.public_key
     if key is None or not verify_signature(key, _value(file, signature, heap), table, _DIGESTS[style]):
-        raise SignatureInvalid("the package's signature does not fit")
+        raise SignatureInvalid("the package's signature is wrong")
     return certificate
 
 
 def _certificate(signature: ElementTree.Element) -> Certificate:
-    """The first certificate is the signer's."""
+    """The signer's certificate, which comes first."""
     for element in signature.iter():
         if element.tag.rpartition("}")[2] == "X509Certificate":
             try:

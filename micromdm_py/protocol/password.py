@@ -11,14 +11,14 @@ __all__ = ["ENTROPY_BYTES", "ITERATIONS", "SALT_BYTES", "password_hash"]
 
 ENTROPY_BYTES, SALT_BYTES = 128, 32
 ITERATIONS = 100_000
-"""Rounds of PBKDF2; macOS takes any number and remembers it with the hash."""
+"""Rounds of PBKDF2; macOS accepts any number and stores it with the hash."""
 
 
 def password_hash(password: str, salt: bytes, iterations: int = ITERATIONS) -> bytes:
-    """The hash of a password.
+    """Hash a password.
 
     Args:
-        password: in clear.
+        password: in cleartext.
         salt: `SALT_BYTES` random bytes.
         iterations: rounds of PBKDF2-HMAC-SHA512.
     Returns: an XML property list, the value of `passwordHash`.

@@ -1,7 +1,6 @@
-"""Profiles that the server hands out for enrollment.
+"""The profiles that the server hands out for enrollment.
 
-Source: Apple, "Deploying MDM enrollment profiles"; texts, identifiers and keys are the ones MicroMDM's
-users know.
+Source: Apple, "Deploying MDM enrollment profiles"; texts, identifiers and keys are MicroMDM's.
 """
 
 from collections.abc import Callable
@@ -22,22 +21,22 @@ __all__ = [
 
 IDENTIFIER = "com.github.micromdm.micromdm"
 ENROLLMENT, OTA, OTA_PHASE2 = (f"{IDENTIFIER}.{part}" for part in ("enroll", "ota", "ota.phase2"))
-"""PayloadIdentifiers; a stored profile with one of them is handed out in place of ours."""
+"""PayloadIdentifiers; a stored profile with one of them is handed out instead of ours."""
 ORGANIZATION = "MicroMDM"
 ALL_RIGHTS = 8191
 
 
 @dataclass(frozen=True, slots=True)
 class EnrollmentProfile:
-    """What an enrollment profile says.
+    """The variable contents of an enrollment profile.
 
     Attributes:
         server_url: https URL of the server without trailing slash.
         topic: push topic, "" while there is no push certificate.
         challenge: SCEP challenge, None to leave the key out.
-        tls_certificate: bytes of the file given as `-tls-cert`, None when there is none.
-        mode: `EnrollmentMode` of account-driven enrollment, "" for any other.
-        account: Managed Apple Account that goes with it.
+        tls_certificate: contents of the file given as `-tls-cert`, None without one.
+        mode: `EnrollmentMode` of account-driven enrollment, "" for other kinds.
+        account: Managed Apple Account for that mode.
     """
 
     server_url: str
@@ -49,7 +48,7 @@ class EnrollmentProfile:
 
 
 def enrollment_profile(what: EnrollmentProfile, make_uuid: Callable[[], str]) -> bytes:
-    """The enrollment profile as an XML property list; `make_uuid` gives a new UUID in upper case."""
+    """The enrollment profile as an XML property list; `make_uuid` returns a new UUID in upper case."""
     identity = make_uuid()
     payloads = [_scep(what, identity), _mdm(what, identity, make_uuid())]
     if what.tls_certificate is not None:
@@ -88,7 +87,7 @@ def ota_profile(server_url: str, make_uuid: Callable[[], str]) -> bytes:
 
 
 def ota_phase2_profile(server_url: str, challenge: str | None, make_uuid: Callable[[], str]) -> bytes:
-    """The profile of phase 2 of an over-the-air enrollment: it gets the device an identity."""
+    """The profile for phase 2 of an over-the-air enrollment, with which the device gets an identity."""
     what = EnrollmentProfile(server_url, "", challenge)
     return dumps_indented(
         {
@@ -135,7 +134,7 @@ def _scep(
 
 def _mdm(what: EnrollmentProfile, identity: str, uuid: str) -> dict[str, object]:
     account = {"AssignedManagedAppleID": what.account, "EnrollmentMode": what.mode} if what.mode else {}
-    # The rights of a User Enrollment are fixed; a device refuses a profile that names some.
+    # The rights of a User Enrollment are fixed; a device refuses a profile that states any.
     rights = {} if what.mode == AccountEnrollment.BYOD.mode else {"AccessRights": ALL_RIGHTS}
     return {
         **rights,

@@ -1,4 +1,4 @@
-"""Times as callers of the API write them."""
+"""Reading times as callers of the API write them."""
 
 import re
 from datetime import UTC, datetime
@@ -11,11 +11,12 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d(T.*)?")
 
 
 def read_time(name: str, text: str | None) -> datetime | None:
-    """An RFC 3339 time or a date (its beginning in UTC); None when it is absent or empty.
+    """Read an RFC 3339 time, or a date, which means its beginning in UTC.
 
     Args:
         name: the field in the caller's spelling, for the error text.
-        text: what was given.
+        text: the field's value.
+    Returns: aware UTC, None when the text is None or empty.
     Raises: MalformedField.
     """
     if not text:

@@ -1,7 +1,7 @@
-"""Webhook events: the JSON documents MicroMDM's receivers know.
+"""Webhook events: JSON documents in the form that MicroMDM's receivers know.
 
-Two spaces of indent, fixed key order, no final newline; ``<``, ``>`` and ``&`` escaped as MicroMDM's
-encoder does.
+Two spaces of indent, a fixed order of keys, no final newline; ``<``, ``>`` and ``&`` are escaped as in
+MicroMDM.
 """
 
 import base64
@@ -28,9 +28,9 @@ __all__ = [
 CONNECT_TOPIC = "mdm.Connect"
 TEST_TOPIC = "mdm.server.test"
 SERVER_PREFIX = "mdm.server."
-"""Topics of events that MicroMDM does not know; only receivers that name them get them."""
+"""Prefix of the topics that MicroMDM does not have; only receivers that name them get them."""
 _RAW = b'"raw_payload": "'
-"""What comes before the raw payload, the last text of a document; a query may bring such a key before it."""
+"""What precedes the raw payload. The last occurrence counts: a query parameter may have the same name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,12 @@ class Event:
 def checkin_event(
     topic: str, ref: EnrollmentRef, url_params: Mapping[str, str], raw: bytes, *, event_id: str, at: datetime
 ) -> Event:
-    """The event of an accepted check-in message.
+    """The event for an accepted check-in message.
 
     Args:
         topic: ``mdm.`` and the MessageType.
-        ref: the enrollment of the message.
-        url_params: query parameters of the request, first value of each.
+        ref: the enrollment that sent the message.
+        url_params: the request's query parameters, first value of each.
         raw: the message as received.
         event_id: a UUID in lower case.
         at: time of receipt, aware UTC.
@@ -68,7 +68,7 @@ def checkin_event(
 
 
 def connect_event(report: Report, url_params: Mapping[str, str], *, event_id: str, at: datetime) -> Event:
-    """The event of a report; arguments as in `checkin_event`."""
+    """The event for a report; arguments as in `checkin_event`."""
     inside: dict[str, object] = _ids(report.enrollment)
     inside["status"] = report.sent_status
     if report.command_uuid:
@@ -80,14 +80,16 @@ def connect_event(report: Report, url_params: Mapping[str, str], *, event_id: st
 
 
 def server_event(topic: str, inside: Mapping[str, object], *, event_id: str, at: datetime) -> Event:
-    """An event of the server itself (``mdm.server.*``); `inside` is its ``server_event`` object."""
+    """An event about the server itself (``mdm.server.*``); `inside` is its ``server_event`` object."""
     return _event(topic, "server_event", dict(inside), event_id, at)
 
 
 def wants(topics: frozenset[str], event_topic: str) -> bool:
-    """Whether a receiver with this filter gets an event; an empty filter means all that MicroMDM sends.
+    """Whether a receiver gets an event.
 
-    A test is for everybody.
+    Args:
+        topics: the receiver's filter; an empty one lets pass all that MicroMDM sends.
+        event_topic: the event's topic; a test event passes every filter.
     """
     if event_topic == TEST_TOPIC:
         return True
@@ -95,7 +97,7 @@ def wants(topics: frozenset[str], event_topic: str) -> bool:
 
 
 def without_secrets(body: bytes) -> bytes:
-    """The document of an event, its `raw_payload` empty if that holds passwords, keys or tokens."""
+    """An event's document, with an empty `raw_payload` if that contains passwords, keys or tokens."""
     begin = body.rfind(_RAW) + len(_RAW)
     end = body.find(b'"', begin)
     if begin < len(_RAW) or not holds_secrets(base64.b64decode(body[begin:end])):

@@ -50,7 +50,7 @@ def test_search_answers_in_pages(bench: Bench) -> None:
         ("seen_before=0001-01-01T00:00:00%2B23:00", "seen_before: must be an RFC 3339 time or a date"),
         ("limit=0", "limit: must be a number from 1 to 1000"),
         ("cursor=nobody's", "cursor: must be the `next` of an earlier page"),
-        ("model=%00", "model: must not hold control characters"),
+        ("model=%00", "model: must not contain control characters"),
     ],
 )
 def test_search_that_cannot_be_is_400(bench: Bench, query: str, error: str) -> None:

@@ -115,7 +115,7 @@ def test_a_token_that_ends_while_its_request_waits_learns_nothing_more(bench: Be
     [
         ({"name": ""}, "name: must not be empty"),
         ({"name": 7}, "name: must be a string"),
-        ({"name": "a\nb"}, "name: must not hold control characters"),
+        ({"name": "a\nb"}, "name: must not contain control characters"),
         ({"name": "api-key"}, "name: is that of the API key"),
         ({"permissions": []}, "permissions: must not be empty"),
         ({"permissions": ["Not A Name"]}, "permission: "),

@@ -97,7 +97,7 @@ def test_a_record_that_cannot_be_read_is_lost_and_the_rest_goes_on(old: Database
     old[b"mdm.UDIDCertAuth"][b"short"] = b"123"
     pieces, report = moves(old)
     assert {key for key, _ in lost(report, "mdm.PushInfo")} == {MAC, r"\xff\xfe"}
-    assert lost(report, "mdm.DeviceCommands") == [("A:B", "the id: must not hold a colon")]
+    assert lost(report, "mdm.DeviceCommands") == [("A:B", "the id: must not contain a colon")]
     assert lost(report, "mdm.UDIDCertAuth") == [("short", "is not the SHA-256 of a certificate")]
     mac = enrollments(pieces)[MAC]
     assert mac.push is None

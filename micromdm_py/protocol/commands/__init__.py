@@ -1,4 +1,4 @@
-"""Commands: JSON to property list after MicroMDM's table and Apple's schema, and raw property lists."""
+"""Commands: from JSON to a property list by Apple's schema and MicroMDM's names, and raw property lists."""
 
 from micromdm_py.protocol.commands.convert import OPTIONS, NewCommand, convert_fields, convert_json
 from micromdm_py.protocol.commands.raw import RawCommand, read_raw

@@ -1,6 +1,6 @@
-"""A raw command from words: ``EraseDevice pin=123456 return_to_service.enabled=true``.
+"""Making a raw command from words: ``EraseDevice pin=123456 return_to_service.enabled=true``.
 
-A key is a path of names, in any spelling of the schema, parted by dots; a number counts the elements of an
+A key is a path of names, in any spelling of the schema, separated by dots; a number selects an element of an
 array of dictionaries (``settings.0.item=DeviceName``). An array of plain values is given by repeating its
 key. Unlike the JSON API, which keeps MicroMDM's habits, this sends exactly what is given.
 """
@@ -41,12 +41,12 @@ def generate(
     """Make the property list of a command.
 
     Args:
-        request_type: kind of the command.
-        words: ``key=value`` each. Data is base64, or ``@`` and the name of a file; a dictionary of anything
-            is a JSON object, ``@`` and the name of a file with one or with a property list, or given key by
-            key.
+        request_type: its RequestType.
+        words: ``key=value`` each. Data is given as base64, or as ``@`` and the name of a file. A dictionary
+            without a schema is given as a JSON object, as ``@`` and the name of a file with a JSON object or
+            a property list, or key by key.
         uuid: its CommandUUID.
-        read_file: reads a named file.
+        read_file: reads the file of that name.
     Returns: the property list, and the required keys that are missing.
     Raises: MalformedField for an unknown request type; WrongKeys naming every wrong word.
     """
@@ -111,7 +111,7 @@ class _Given:
         return any_dictionary(self.path, base64.b64encode(data).decode()) or {}
 
     def loose(self) -> str | bool:
-        """A value of which nothing is known. Raises: MalformedField."""
+        """The value for a key without a schema. Raises: MalformedField."""
         return {"true": True, "false": False}.get(self._text, self._text)
 
     def fault(self, reason: str) -> MalformedField:
@@ -177,7 +177,7 @@ def _place_anything(command: Command, rest: list[str], given: _Given) -> None:
     for name in outer:
         command = command.setdefault(name, {})
         if not isinstance(command, dict):
-            raise given.fault(f"{name} is no dictionary")
+            raise given.fault(f"{name} is not a dictionary")
     if last in command:
         raise given.fault("is given twice")
     command.update(any_members(given.path, {last: given.loose()}))

@@ -14,7 +14,7 @@ class RawCommand:
     """A checked raw command.
 
     Attributes:
-        command_uuid, request_type: as they stand in the property list.
+        command_uuid, request_type: as in the property list.
         payload: the property list, unchanged.
     """
 
@@ -24,13 +24,13 @@ class RawCommand:
 
 
 def read_raw(body: bytes) -> RawCommand:
-    """Check a raw command; only its uuid and request type are looked at.
+    """Check a raw command; only its CommandUUID and RequestType are read.
 
     Args:
-        body: one property list, XML or binary; white space and comments may stand around it. No key of the
-            top or of `Command` may stand twice: the device could take another request type than we do.
-    Raises: MalformedRequest for anything else, MalformedField when one of the two keys is missing or no
-        string.
+        body: one property list, XML or binary, possibly with white space and comments around it. No key of
+            the root or of `Command` may occur twice: the device could read another RequestType than we do.
+    Raises: MalformedField for `body` when it is anything else, or for one of the two keys when it is missing
+        or not a string.
     """
     if not body.strip():
         raise MalformedField("body", "is empty")

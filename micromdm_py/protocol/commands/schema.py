@@ -1,7 +1,7 @@
-"""Apple's command schema with MicroMDM's names and habits laid over it.
+"""Apple's command schema, overlaid with MicroMDM's names and habits.
 
-Two data files are merged, each command when it is first needed: `apple-commands.json` (what exists) and
-`micromdm-commands.json` (what a key is called there, and what happens to an empty value).
+Two data files are merged, each command when it is first needed: `apple-commands.json` (which keys exist) and
+`micromdm-commands.json` (what MicroMDM calls a key, and what it does with an empty value).
 """
 
 import json
@@ -16,15 +16,15 @@ __all__ = ["Empty", "Key", "Keys", "command_keys", "request_types", "setting_ite
 Empty = str
 """What happens to an empty or absent value.
 
-"given" sends what is given, "omit" leaves empty values out, "keep" sends
-the empty value even when the key is absent."""
+"given" sends what is given, "omit" leaves an empty value out, "keep" sends the empty value even when the key
+is absent."""
 
 Row = Mapping[str, Any]  # an entry of one of the data files
 
 _SPELLINGS = {"ManagedAppsOnly": "managed_apps_only", "FilterExtensionPoints": "filter_extension_points"}
-"""Keys where the spelling by the rule leads, because MicroMDM's is a slip of the pen."""
+"""Keys that are shown in the regular spelling, because MicroMDM's is a typo."""
 _OPEN = frozenset({"MDMOptions", "Attributes"})
-"""Dictionaries that pass on unknown keys, and whose keys MicroMDM spells as the property list does."""
+"""Dictionaries that pass unknown keys on, and whose keys MicroMDM spells as in the property list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,10 @@ class Key:
         empty: see `Empty`.
         required: Apple requires it.
         values: allowed values, () for all.
-        keys: keys of a dictionary.
-        item: element of an array.
-        variants: element of the array of settings, by its item name.
-        open: keys outside the schema are passed on.
+        keys: the keys of a dictionary.
+        item: the elements of an array.
+        variants: the elements of the array of settings, by item name.
+        open: whether keys outside the schema are passed on.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The keys of one dictionary, to be looked up by any spelling."""
+    """The keys of one dictionary, which can be looked up by any spelling."""
 
     all: tuple[Key, ...]
     _exact: Mapping[str, Key] = field(repr=False)
@@ -80,7 +80,7 @@ class Keys:
         return cls(found, exact, folded)
 
     def find(self, name: str) -> Key | None:
-        """The key a JSON name means: exact spelling first, then without regard to letter case."""
+        """The key that a JSON name means: by exact spelling first, then ignoring case. None if unknown."""
         return self._exact.get(name) or self._folded.get(name.lower())
 
 
@@ -99,7 +99,7 @@ def request_types() -> frozenset[str]:
 
 @cache
 def command_keys(request_type: str) -> Keys:
-    """The keys of a command, those common to all commands among them. Raises: KeyError."""
+    """The keys of a command, including those that all commands have. Raises: KeyError."""
     apple = _data("apple-commands.json")
     rows = [*apple["commands"][request_type].get("keys", []), *apple["commonkeys"]]
     return _keys(rows, _data("micromdm-commands.json")["commands"].get(request_type, ()))

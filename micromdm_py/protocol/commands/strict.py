@@ -1,7 +1,7 @@
 """Strict mode: what Apple's reference demands of a command beyond the types of its fields.
 
-The first finding is the answer, in this order: unknown fields, values outside their list, required fields
-that are absent, and the conditions between fields that the reference states in prose.
+The first problem found is reported, in this order: unknown fields, values outside their list, missing
+required fields, and the conditions between fields that the reference states in prose.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,14 +25,14 @@ _PRINTABLE = range(0x20, 0x7F)
 
 
 def check(request_type: str, command: Command, findings: "Findings", given: dict[str, Any]) -> None:
-    """Refuse what strict mode does not let through. The queries of DeviceInformation have no list of values.
+    """Refuse what strict mode does not allow. The queries of DeviceInformation have no list of values.
 
     Args:
-        request_type: kind of the command.
+        request_type: its RequestType.
         command: its keys as they go to the device.
-        findings: what its conversion noticed.
-        given: its fields as they came, for the caller's spelling.
-    Raises: MalformedField for the first finding.
+        findings: what its conversion has noticed.
+        given: its fields as received, for the caller's spelling.
+    Raises: MalformedField for the first problem.
     """
     for path in findings.unknown:
         raise MalformedField(path, "is not a field of this command")
@@ -46,7 +46,7 @@ def check(request_type: str, command: Command, findings: "Findings", given: dict
 
 
 def _as_given(path: str, given: Any, keys: Keys | None) -> str:
-    """A path in the caller's spelling, as far as the caller gave what it names."""
+    """A path in the caller's spelling, as far as the caller gave these fields."""
     name, dot, rest = path.partition(".")
     lead, bracket, index = name.partition("[")
     key = keys.find(lead) if keys else None

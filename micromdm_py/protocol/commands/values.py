@@ -1,4 +1,4 @@
-"""JSON values to property list values, one type at a time."""
+"""Converting JSON values to property list values, one type at a time."""
 
 import binascii
 import math
@@ -16,7 +16,7 @@ Json = Any  # a JSON value
 Value = Any  # a property list value
 
 MAX_NAME_CHARS = 100
-"""How much of a free name an error text repeats."""
+"""How much of a caller's name an error text repeats."""
 
 _LOW, _HIGH = -(1 << 63), (1 << 63) - 1
 
@@ -67,7 +67,7 @@ def _data(path: str, value: Json) -> bytes:
 
 
 def _digits(path: str, value: Json) -> int | str:
-    """An integer, or a string of digits as older callers send it; an empty string is none."""
+    """An integer, or the string of digits that older callers send; "" stays as it is."""
     if isinstance(value, str):
         if value == "":
             return value
@@ -109,12 +109,12 @@ def zero(kind: str) -> Value:
 
 
 def is_empty(value: Value) -> bool:
-    """Whether a value is false, 0, "", [] or no bytes; a dictionary never is."""
+    """Whether a value is false, 0, "", [] or b""; a dictionary never counts as empty."""
     return not value and not isinstance(value, dict)
 
 
 def any_dictionary(path: str, value: Json) -> dict[str, Value] | None:
-    """A dictionary of anything: an object, or base64 of a property list; "" gives None.
+    """A dictionary with any keys, from an object or from base64 of a property list; None from "".
 
     Raises: MalformedField.
     """
@@ -136,12 +136,14 @@ def any_dictionary(path: str, value: Json) -> dict[str, Value] | None:
 
 
 def any_value(path: str, value: Json, depth: int = 1) -> Value:
-    """A value as it is; ``{"$data": …}`` is data, ``{"$date": …}`` a date, members with null are left out.
+    """Convert a value without a schema.
+
+    ``{"$data": …}`` becomes data and ``{"$date": …}`` a date; members that are null are left out.
 
     Args:
-        path: where it stands, for errors.
+        path: its path, for error texts.
         value: the JSON value.
-        depth: how many containers it stands in.
+        depth: how many containers it is in.
     Raises: MalformedField.
     """
     if isinstance(value, str):
@@ -165,7 +167,7 @@ def any_value(path: str, value: Json, depth: int = 1) -> Value:
 
 
 def any_members(path: str, value: dict[str, Json], depth: int = 1) -> dict[str, Value]:
-    """The members of an object as they are; arguments and errors as for `any_value`."""
+    """Convert the members of an object without a schema; arguments and errors as in `any_value`."""
     found = {}
     for name, inner in value.items():
         if inner is not None:
