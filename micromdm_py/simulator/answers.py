@@ -1,4 +1,4 @@
-"""What a simulated device answers to a command."""
+"""What a simulated device answers to commands."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -15,11 +15,12 @@ Answer = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a simulated device tells about itself.
+    """What a simulated device says about itself.
 
     Attributes:
         udid, serial_number: its ids.
         device_name, model, model_name, product_name, os_version, build_version, imei: as in Authenticate.
+        queries: further answers to DeviceInformation, by query.
     """
 
     udid: str
@@ -35,10 +36,7 @@ class Facts:
 
 
 def choose(behaviour: Behaviour, chance: random.Random) -> Behaviour:
-    """What one command meets.
-
-    `mixed` is mostly acknowledged, sometimes refused, failed or left unanswered.
-    """
+    """How one command is answered; `mixed` mostly acknowledges, and sometimes does one of the others."""
     if behaviour != "mixed":
         return behaviour
     return chance.choices(("acknowledge", "error", "notnow", "silent"), (80, 8, 8, 4))[0]
@@ -48,9 +46,10 @@ def answer_to(command: Mapping[str, object], facts: Facts, behaviour: Behaviour)
     """The report for a command, without the ids of the device.
 
     Args:
-        command: the property list that was served.
-        facts: what the device is.
-        behaviour: acknowledge, error or notnow; silent gives None.
+        command: the command's property list.
+        facts: the device.
+        behaviour: acknowledge, error, notnow or silent.
+    Returns: the report; None for silent.
     """
     uuid = str(command.get("CommandUUID", ""))
     if behaviour == "silent":

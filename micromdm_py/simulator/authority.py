@@ -1,4 +1,4 @@
-"""A throw-away TLS authority for demonstrations and tests; never for a real server."""
+"""A throwaway certificate authority for demonstrations and tests; never for a real server."""
 
 import ipaddress
 from dataclasses import dataclass, field
@@ -35,13 +35,13 @@ class Issued:
 
     @property
     def key_pem(self) -> bytes:
-        """The key as PEM, PKCS#8, not encrypted."""
+        """The key as unencrypted PKCS#8 PEM."""
         return self.key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
 
     def write(self, folder: Path, name: str) -> tuple[Path, Path]:
-        """Write `<name>.pem` and `<name>.key` (0600) into a folder and return their paths."""
+        """Write `<name>.pem` and `<name>.key` (mode 0600) to a folder; returns their paths."""
         certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
         certificate.write_bytes(self.certificate_pem)
         key.touch(mode=0o600)
@@ -81,7 +81,7 @@ def make_server_certificate(authority: Issued, now: datetime) -> Issued:
 
 
 def make_push_certificate(now: datetime, topic: str = PUSH_TOPIC) -> Issued:
-    """A self-signed certificate that looks like a push certificate of `topic`; Apple would refuse it."""
+    """A self-signed certificate that looks like a push certificate for `topic`; Apple would refuse it."""
     key = rsa.generate_private_key(65537, 2048)
     name = x509.Name(
         [x509.NameAttribute(NameOID.USER_ID, topic), x509.NameAttribute(NameOID.COMMON_NAME, f"APSP:{topic}")]

@@ -1,7 +1,4 @@
-"""The demonstration.
-
-A real server on loopback, a webhook receiver, and devices that live through a day at once.
-"""
+"""The demonstration: a real server on loopback, a webhook receiver and a few devices, from start to end."""
 
 import asyncio
 import base64
@@ -37,21 +34,21 @@ START_LIMIT_S = 30.0
 EVENT_LIMIT_S = 10.0
 
 Say = Callable[[str, bool], None]
-"""Prints one step: its text, and whether it was verified."""
+"""Prints one step: its text, and whether it succeeded."""
 
 
 class DemoFailed(MdmError):
-    """A step of the demonstration did not come out as it should."""
+    """A step of the demonstration has failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoServer:
-    """A server that runs as a process of its own.
+    """A server that runs in its own process.
 
     Attributes:
         url: https://localhost:PORT.
-        ca_file: PEM of the throw-away authority.
-        log_file: what the server has written.
+        ca_file: PEM of the throwaway authority.
+        log_file: the server's output.
     """
 
     url: str
@@ -59,13 +56,13 @@ class DemoServer:
     log_file: Path
 
     def client(self) -> httpx.AsyncClient:
-        """An HTTP client that trusts the throw-away authority and uses no proxy."""
+        """An HTTP client that trusts the throwaway authority and uses no proxy."""
         context = ssl.create_default_context(cafile=str(self.ca_file))
         return httpx.AsyncClient(verify=context, timeout=20, trust_env=False)
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on."""
+    """A loopback port that is not in use."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -74,9 +71,9 @@ def free_port() -> int:
 
 @contextmanager
 def running_server(folder: Path, webhook_url: str) -> Iterator[DemoServer]:
-    """Start the server in a folder with a throw-away certificate; stop it at the end.
+    """Start the server in a folder with a throwaway certificate; stop it at the end.
 
-    Raises: DemoFailed when it does not answer.
+    Raises: DemoFailed when it does not answer in time.
     """
     now = datetime.now(UTC)
     authority = make_authority(now)
@@ -99,8 +96,8 @@ def running_server(folder: Path, webhook_url: str) -> Iterator[DemoServer]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={**_foreign_environment(), "MICROMDM_API_KEY": API_KEY},
-            start_new_session=True,  # Ctrl-C reaches the demonstration alone, which then stops the server
+            env={**_clean_environment(), "MICROMDM_API_KEY": API_KEY},
+            start_new_session=True,  # so that Ctrl-C reaches only the demonstration, which stops the server
         )
     try:
         asyncio.run(_wait_until_up(server, process))
@@ -110,8 +107,8 @@ def running_server(folder: Path, webhook_url: str) -> Iterator[DemoServer]:
         process.wait()
 
 
-def _foreign_environment() -> dict[str, str]:
-    """The environment without the settings of a server: those of another one must not reach this one."""
+def _clean_environment() -> dict[str, str]:
+    """The environment without any server's settings, which may be meant for another server."""
     return {
         name: value for name, value in os.environ.items() if name != "DM" and not name.startswith("MICROMDM_")
     }
@@ -131,7 +128,7 @@ async def _wait_until_up(server: DemoServer, process: "subprocess.Popen[bytes]")
 
 
 class Demo:
-    """One pass through the demonstration; every step is verified against what the server itself says."""
+    """One pass through the demonstration; every step is checked against what the server reports."""
 
     def __init__(self, server: DemoServer, hook: HookReceiver, say: Say) -> None:
         """Run against `server`, whose webhook events go to `hook`; `say` prints the steps."""
@@ -140,7 +137,7 @@ class Demo:
         self.steps = 0
 
     async def run(self) -> None:
-        """All steps in order. Raises: DemoFailed at the first that does not come out."""
+        """Go through all steps in order. Raises: DemoFailed at the first that fails."""
         async with self._server.client() as http:
             devices = await self._enrol(http)
             json_uuid = await self._queue_json(http, devices[0])
@@ -230,7 +227,7 @@ class Demo:
         self._check(f"nothing waits for {name} any more", await self._waiting(http, device) == [])
 
     def _events(self, uuids: set[str]) -> None:
-        """Every command's answer and every enrollment must have reached the webhook."""
+        """Check that every answer and every enrollment reaches the webhook."""
 
         def arrived(events: list[dict[str, object]]) -> bool:
             done = {answered(event) for event in events}
@@ -242,7 +239,7 @@ class Demo:
 
 
 def answered(event: dict[str, object]) -> str:
-    """CommandUUID of an event that tells of an Acknowledged command, "" for any other."""
+    """The CommandUUID if the event reports an Acknowledged command, otherwise ""."""
     inside = event.get("acknowledge_event")
     if not isinstance(inside, dict) or inside.get("status") != "Acknowledged":
         return ""

@@ -1,4 +1,4 @@
-"""Who gets into the simulated device assignment service: signed requests for sessions, and sessions."""
+"""Access to the simulated device assignment service: signed requests for sessions, and the sessions."""
 
 import base64
 import hashlib
@@ -18,15 +18,15 @@ _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 
 
 class Refused(Exception):
-    """An answer that is no success.
+    """The simulated service refuses a call.
 
     Attributes:
         status, code: HTTP status and Apple's code.
-        headers: of the answer.
+        headers: headers of the answer.
     """
 
     def __init__(self, status: int, code: str, headers: Mapping[str, str] | None = None) -> None:
-        """Keep what to answer."""
+        """Keep the answer."""
         super().__init__(code)
         self.status, self.code, self.headers = status, code, dict(headers or {})
 
@@ -35,7 +35,7 @@ class Door:
     """Opens sessions for one token."""
 
     def __init__(self, token: DepToken, now: Callable[[], datetime]) -> None:
-        """Take the secrets that must have been signed with."""
+        """Take the token whose secrets must sign the requests."""
         self._token, self._now = token, now
         self._sessions: dict[str, datetime] = {}
         self._nonces: set[str] = set()
@@ -46,8 +46,8 @@ class Door:
 
         Args:
             header: the value of `Authorization`.
-            url: what was signed.
-        Returns: the session's token.
+            url: the URL that was signed.
+        Returns: the session token.
         Raises: Refused.
         """
         sent = {name: unquote(value) for name, value in _PARAMETER.findall(header)}
@@ -85,7 +85,7 @@ def _problem(name: str) -> Refused:
 
 
 def _signature(token: DepToken, url: str, sent: Mapping[str, str]) -> bytes:
-    """The signature that belongs to the parameters of a request for a session."""
+    """The right signature for the OAuth parameters of a request for a session."""
     pairs = sorted((_escape(name), _escape(value)) for name, value in sent.items())
     base = f"GET&{_escape(url)}&{_escape('&'.join('='.join(pair) for pair in pairs))}"
     key = f"{_escape(token.consumer_secret)}&{_escape(token.access_secret)}"

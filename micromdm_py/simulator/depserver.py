@@ -1,4 +1,4 @@
-"""The simulated device assignment service over HTTP, with a way to trouble it while it runs.
+"""The simulated device assignment service over HTTP, with a way to cause trouble while it runs.
 
 Besides Apple's calls there is `/simulator`: GET shows the fleet, POST takes `{"add": n or serials, "remove":
 serials, "expire_cursors": true, "end_sessions": true, "fail": {"path", "status", "code", "times",
@@ -26,7 +26,7 @@ def serial_number(number: int) -> str:
 
 
 class DepServer:
-    """Listens, and answers one call at a time."""
+    """Serves the simulated service, one call at a time."""
 
     def __init__(
         self,
@@ -36,7 +36,15 @@ class DepServer:
         now: Callable[[], datetime],
         log: Callable[[str], None],
     ) -> None:
-        """Listen on host and port (0: a free one); `log` gets a line for each call. Raises: OSError."""
+        """Listen on an address.
+
+        Args:
+            address: host and port; port 0 picks a free one.
+            devices: how many devices there are at first.
+            now: gives the time, aware UTC.
+            log: called with a line for each call.
+        Raises: OSError.
+        """
         self.service = DepService(map(serial_number, range(1, devices + 1)), now=now)
         self._lock = threading.Lock()
         self._made = devices

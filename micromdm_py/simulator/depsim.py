@@ -1,8 +1,8 @@
-"""A stand-in for Apple's device assignment service: a fleet of serial numbers, cursors, profiles, and faults.
+"""A stand-in for Apple's device assignment service: serial numbers, cursors, profiles, and faults on demand.
 
-`DepService` is all of it without a network. It takes only signed sessions, as Apple does, and keeps Apple's
-rules for cursors: each is good for seven days, one whose fetch has ended is exhausted, a sync tells what has
-happened since.
+`DepService` is the whole service except for the network. It demands signed requests for sessions, as
+Apple does, and follows Apple's rules for cursors: each is valid for seven days, one whose fetch has ended is
+exhausted, and a sync returns what has changed since.
 """
 
 import hashlib
@@ -29,11 +29,11 @@ class Fault:
     """A refusal on demand.
 
     Attributes:
-        path: calls of this path are refused, "" for all.
+        path: path of the calls to refuse, "" for all.
         status, code: the answer.
-        times: how often.
-        retry_after_s: value of that header, 0 for none.
-        skip: how many calls pass before.
+        times: how many calls to refuse.
+        retry_after_s: value of `Retry-After`, 0 for none.
+        skip: how many calls to let pass first.
     """
 
     path: str
@@ -46,7 +46,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class _Cursor:
-    """Where a client has come: in the fetch of `serials`, or behind change number `seen`."""
+    """How far a client has got: at `position` in the fetch of `serials`, or past change number `seen`."""
 
     made_at: datetime
     seen: int
@@ -64,7 +64,7 @@ class _Change:
 
 
 class DepService:
-    """The service for one server. Not for several threads at once."""
+    """The service for one MDM server. Not thread-safe."""
 
     def __init__(
         self,
@@ -73,7 +73,13 @@ class DepService:
         now: Callable[[], datetime],
         token: DepToken = SIMULATOR_TOKEN,
     ) -> None:
-        """Begin with a fleet of these serial numbers; `now` gives the time, aware UTC."""
+        """Start with a fleet of these serial numbers.
+
+        Args:
+            serials: the devices' serial numbers.
+            now: gives the time, aware UTC.
+            token: the credentials that callers must have.
+        """
         self._now = now
         self.devices: dict[str, dict[str, Json]] = {}
         self.profiles: dict[str, dict[str, Json]] = {}
@@ -90,7 +96,7 @@ class DepService:
     # --- the fleet ---
 
     def add(self, serial: str) -> None:
-        """Assign a device to the server, in the portal."""
+        """Assign a device to the server, as in the portal."""
         self.devices[serial] = self._made(serial)
         self._changed(serial, "added")
 
@@ -100,14 +106,14 @@ class DepService:
         self._changes.append(_Change(serial, "deleted", self._now(), facts))
 
     def assign(self, serial: str, profile_uuid: str) -> None:
-        """Give a device a profile, "" for none, as another program would do. Raises: KeyError."""
+        """Give a device a profile, "" for none, as another client of the service would. Raises: KeyError."""
         status = "assigned" if profile_uuid else "empty"
         told = {"profile_uuid": profile_uuid, "profile_status": status}
         self.devices[serial] |= told | {"profile_assign_time": json_time(self._now())}
         self._changed(serial, "modified")
 
     def expire_cursors(self) -> None:
-        """Make every cursor so far too old."""
+        """Make all present cursors too old."""
         for name, cursor in self._cursors.items():
             self._cursors[name] = _Cursor(cursor.made_at - CURSOR_LASTS - timedelta(1), cursor.seen)
 
@@ -140,10 +146,10 @@ class DepService:
 
         Args:
             method: as in the request line.
-            target: as well.
-            headers: names in lower case.
+            target: the same.
+            headers: by name in lower case.
             body: the whole body.
-            url: the service's URL as the client has signed it, without path.
+            url: the service's URL without path, as the client has signed it.
         Returns: status, headers, body.
         """
         parts = urlsplit(target)

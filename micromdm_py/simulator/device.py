@@ -1,7 +1,7 @@
-"""A simulated device: it enrols, checks in, connects and answers as a real one does.
+"""A simulated device, which enrolls, checks in, connects and answers like a real one.
 
-It signs every message with its own identity, in the form real devices use ("apple": BER, SHA-1, no
-attributes) or in DER with SHA-256 and signed attributes.
+It signs every message with its own identity, either in the form that real devices use ("apple": BER, SHA-1,
+no attributes) or in DER with SHA-256 and signed attributes.
 """
 
 import base64
@@ -22,11 +22,11 @@ __all__ = ["Answering", "Channel", "DeviceIdentity", "Refused", "SimulatedDevice
 
 Form = Literal["der", "apple"]
 Answering = Callable[[Mapping[str, object]], dict[str, object] | None]
-"""Makes the report for a served command; None leaves it unanswered."""
+"""Returns the report for a command, or None to leave it unanswered."""
 
 
 class Refused(Exception):
-    """The server answered a device with something else than 200.
+    """The server answered a device with a status other than 200.
 
     Attributes:
         status: HTTP status.
@@ -48,7 +48,7 @@ class DeviceIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """The ids that every message of one channel carries.
+    """The ids in every message of one channel.
 
     Attributes:
         ids: keys of the property list: UDID, EnrollmentID, UserID and so on.
@@ -75,7 +75,7 @@ class Channel:
 
     @classmethod
     def user_enrollment(cls, enrollment_id: str) -> "Channel":
-        """A User Enrollment, which does not tell its UDID."""
+        """A User Enrollment, which does not reveal its UDID."""
         return cls({"EnrollmentID": enrollment_id})
 
 
@@ -93,7 +93,17 @@ class SimulatedDevice:
         form: Form = "apple",
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """Speak for `channel` (the device channel of `facts.udid` by default)."""
+        """Take the device's parts.
+
+        Args:
+            http: the client to use.
+            profile: its enrollment profile.
+            identity: its certificate and key.
+            facts: what it says about itself.
+            channel: the channel it speaks for; by default the device channel of `facts.udid`.
+            form: form of its signatures.
+            now: gives the time, aware UTC.
+        """
         self.facts = facts
         self.channel = channel or Channel.device(facts.udid)
         self._http, self._profile, self._identity = http, profile, identity
@@ -113,7 +123,7 @@ class SimulatedDevice:
         )
 
     def with_facts(self, **changes: str) -> "SimulatedDevice":
-        """The same device telling something else about itself."""
+        """The same device with other facts about itself."""
         other = self.on_channel(self.channel)
         other.facts = replace(self.facts, **changes)  # type: ignore[arg-type]  # every field given here is text
         return other
@@ -132,7 +142,7 @@ class SimulatedDevice:
             "OSVersion": facts.os_version,
             "BuildVersion": facts.build_version,
         }
-        if "UDID" in self.channel.ids:  # a User Enrollment must not tell its hardware ids
+        if "UDID" in self.channel.ids:  # a User Enrollment must not reveal its hardware ids
             message["SerialNumber"] = facts.serial_number
             if facts.imei:
                 message["IMEI"] = facts.imei
@@ -175,15 +185,16 @@ class SimulatedDevice:
     # --- connect ---
 
     async def report(self, report: Mapping[str, object]) -> dict[str, object]:
-        """Send one report; returns the command it brought, {} when there is none. Raises: Refused."""
+        """Send one report; returns the next command, {} when there is none. Raises: Refused."""
         body = await self.put(self._profile.server_url, report, str(report.get("Status", "report")))
         served: dict[str, object] = plistlib.loads(body) if body else {}
         return served
 
     async def connect(self, answering: Answering) -> list[tuple[str, str]]:
-        """Connect as after a push: Idle, then answer until nothing more comes.
+        """Connect as after a push: report Idle, then answer commands until there are no more.
 
-        Returns: (CommandUUID, Status) of every answer given, in order. Raises: Refused.
+        Returns: (CommandUUID, Status) of every answer given, in order.
+        Raises: Refused.
         """
         answered = []
         command = await self.report({"Status": "Idle"})

@@ -1,4 +1,4 @@
-"""Enrolling a simulated device: fetch the profile, then get an identity over SCEP."""
+"""Enrolling a simulated device: fetching the profile, then getting an identity over SCEP."""
 
 import hashlib
 import secrets
@@ -24,10 +24,8 @@ KEY_BITS = 2048
 class KeyPool:
     """RSA keys for many devices.
 
-    Making a key takes longer than a whole enrollment. A small fleet has one key per device; a larger one
-    shares
-    `most` of them, which no server can tell apart from devices that have their own: certificates differ all
-        the same.
+    Making a key takes longer than the rest of an enrollment, so a large fleet shares `most` of them. To the
+    server this makes no difference, since each device has its own certificate.
     """
 
     def __init__(self, most: int = 8) -> None:
@@ -37,7 +35,7 @@ class KeyPool:
         self._next = 0
 
     def take(self) -> rsa.RSAPrivateKey:
-        """A key: a new one while there are few, then the old ones in turn."""
+        """A new key until there are `most` of them, then these in turn."""
         if len(self._keys) < self._most:
             self._keys.append(rsa.generate_private_key(65537, KEY_BITS))
             return self._keys[-1]
@@ -58,7 +56,16 @@ class Enroller:
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """Enrol with the server at `server_url` (scheme, host and port)."""
+        """Take what all devices have in common.
+
+        Args:
+            http: the client to use.
+            server_url: scheme, host and port of the server.
+            form: form of the devices' signatures.
+            keys: where the devices' keys come from.
+            random_bytes: source of nonces and content keys.
+            now: gives the time, aware UTC.
+        """
         self._http, self._url, self._form = http, server_url.rstrip("/"), form
         self._keys = keys or KeyPool()
         self._random_bytes, self._now = random_bytes, now
@@ -66,21 +73,17 @@ class Enroller:
 
     async def profile(self) -> EnrollmentProfile:
         """Fetch the enrollment profile. Raises: UpstreamFailed, MalformedRequest."""
-        return read_profile(await self._get("GET", f"{self._url}/mdm/enroll"))
+        return read_profile(await self._request("GET", f"{self._url}/mdm/enroll"))
 
     async def device(self, facts: Facts) -> SimulatedDevice:
-        """Take a device up to its identity certificate. Raises: UpstreamFailed, MalformedRequest."""
+        """Give a device its profile and identity. Raises: UpstreamFailed, MalformedRequest."""
         profile = await self.profile()
         identity = await self.identity(profile, facts)
         return SimulatedDevice(self._http, profile, identity, facts, form=self._form, now=self._now)
 
     async def identity(self, profile: EnrollmentProfile, facts: Facts) -> DeviceIdentity:
         """Get a certificate over SCEP as the profile says. Raises: UpstreamFailed, MalformedRequest."""
-        if self._authority is None:
-            await self._get("GET", f"{profile.scep_url}?operation=GetCACaps")
-            self._authority = load_certificate(
-                await self._get("GET", f"{profile.scep_url}?operation=GetCACert")
-            )
+        authority = await self._scep_authority(profile.scep_url)
         key = self._keys.take()
         subject = dict(profile.subject)
         name = subject.get("CN", "").replace("%ComputerName%", facts.device_name)[:64] or facts.serial_number
@@ -91,22 +94,28 @@ class Enroller:
             request,
             key,
             sender,
-            self._authority,
+            authority,
             transaction_id=hashlib.sha256(request).hexdigest(),
             nonce=self._random_bytes(16),
             random_bytes=self._random_bytes,
         )
         url = f"{profile.scep_url}?operation=PKIOperation"
         headers = {"Content-Type": "application/x-pki-message"}
-        answer = await self._get("POST", url, content=message, headers=headers)
-        reply = parse_reply(answer, key, sender, self._authority)
+        answer = await self._request("POST", url, content=message, headers=headers)
+        reply = parse_reply(answer, key, sender, authority)
         if reply.status is not PkiStatus.SUCCESS or reply.certificate is None:
             raise UpstreamFailed(
                 f"SCEP: {reply.status.name} {reply.fail_info.name if reply.fail_info else ''}"
             )
         return DeviceIdentity(key, load_certificate(reply.certificate))
 
-    async def _get(
+    async def _scep_authority(self, scep_url: str) -> Certificate:
+        if self._authority is None:
+            await self._request("GET", f"{scep_url}?operation=GetCACaps")
+            self._authority = load_certificate(await self._request("GET", f"{scep_url}?operation=GetCACert"))
+        return self._authority
+
+    async def _request(
         self, method: str, url: str, *, content: bytes | None = None, headers: dict[str, str] | None = None
     ) -> bytes:
         answer = await self._http.request(method, url, content=content, headers=headers)

@@ -1,4 +1,4 @@
-"""A fleet of simulated devices: enrol them, let them connect, and sum up what happened."""
+"""A fleet of simulated devices: enrolling them, letting them connect, and summing up what happened."""
 
 import asyncio
 import random
@@ -20,19 +20,19 @@ __all__ = ["Fleet", "Plan", "Summary", "facts_of", "percentile"]
 
 T = TypeVar("T")
 SIMULTANEOUS = 32
-"""Requests on their way at once; more would only measure the queue in front of the server."""
+"""How many requests may be in progress at once; more would only measure the queue in front of the server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a fleet shall do.
+    """What a fleet is to do.
 
     Attributes:
-        devices: how many.
-        behaviour: what they answer.
-        connect_rate: connects per second of the whole fleet; 0 lets every device connect once and end.
-        duration_s: how long to go on connecting, seconds.
-        seed: of everything that is left to chance.
+        devices: number of devices.
+        behaviour: how they answer.
+        connect_rate: connects per second of the whole fleet; 0 lets each device connect once.
+        duration_s: how long to keep connecting, in seconds.
+        seed: seed of everything random.
     """
 
     devices: int
@@ -47,11 +47,11 @@ class Summary:
     """What a fleet has seen.
 
     Attributes:
-        enrolled: devices that got through Authenticate and TokenUpdate.
-        connects: runs of connects, each from Idle to the empty answer.
-        answers: how often each Status was given.
-        failures: how often each fault happened, by its text.
-        latencies_s: seconds of each step, by name.
+        enrolled: number of devices that got through Authenticate and TokenUpdate.
+        connects: number of connects, each from Idle to the empty reply.
+        answers: how often each Status was sent.
+        failures: how often each failure happened, by its text.
+        latencies_s: durations of each kind of step, in seconds, by its name.
     """
 
     enrolled: int = 0
@@ -66,7 +66,7 @@ class Summary:
         return not self.failures
 
     def lines(self) -> list[str]:
-        """The summary as text, one fact a line."""
+        """The summary as text, one fact per line."""
         lines = [f"devices enrolled  {self.enrolled}", f"connects          {self.connects}"]
         lines += [f"answers           {status}: {count}" for status, count in sorted(self.answers.items())]
         for name, seconds in self.latencies_s.items():
@@ -89,14 +89,14 @@ def percentile(values: list[float], percent: float) -> float:
 
 
 def facts_of(number: int, seed: int) -> Facts:
-    """Made-up facts of one device, the same ones for the same seed."""
+    """Made-up facts of one device, the same for the same seed."""
     chance = random.Random(f"{seed}-{number}")
     udid = str(uuid.UUID(int=chance.getrandbits(128), version=4)).upper()
     return Facts(udid, f"SIM{seed:04d}{number:06d}", device_name=f"Simulated Mac {number}")
 
 
 class Fleet:
-    """Devices that act after a plan."""
+    """Devices that act according to a plan."""
 
     def __init__(
         self,
@@ -113,16 +113,16 @@ class Fleet:
         self._clock, self._progress = clock, progress
         self._chance = random.Random(plan.seed)
         self._slots = asyncio.Semaphore(SIMULTANEOUS)
-        self._refused: set[tuple[str, str]] = set()
+        self._put_off: set[tuple[str, str]] = set()
         self.devices: list[SimulatedDevice] = []
 
     @staticmethod
     def steps_of(plan: Plan) -> int:
-        """How often `progress` will be called: once per device and once per run of connects."""
+        """How often `progress` will be called: once per device and once per connect."""
         return plan.devices + _runs(plan)
 
     async def run(self) -> Summary:
-        """Enrol the fleet, then let it connect."""
+        """Enroll the fleet, then let it connect."""
         await asyncio.gather(*(self._enrol(number) for number in range(self._plan.devices)))
         if self.devices:
             await self._connect_all()
@@ -144,7 +144,7 @@ class Fleet:
         return device
 
     async def _connect_all(self) -> None:
-        """Runs of connects, spread evenly over the devices and, with a rate, over time."""
+        """Connect, spread evenly over the devices and, with a rate, over time."""
         begin, rate = self._clock(), self._plan.connect_rate
         running: set[asyncio.Task[None]] = set()
         for number in range(_runs(self._plan)):
@@ -168,19 +168,19 @@ class Fleet:
             self._progress()
 
     def _answer(self, device: SimulatedDevice, command: Mapping[str, object]) -> dict[str, object] | None:
-        """Answer after the plan; a command refused once with NotNow is done the next time."""
+        """Answer according to the plan; a command put off with NotNow is acknowledged the next time."""
         behaviour = choose(self._plan.behaviour, self._chance)
         key = (device.facts.udid, str(command.get("CommandUUID", "")))
         if behaviour == "notnow":
-            if key in self._refused:
-                self._refused.discard(key)
+            if key in self._put_off:
+                self._put_off.discard(key)
                 behaviour = "acknowledge"
             else:
-                self._refused.add(key)
+                self._put_off.add(key)
         return answer_to(command, device.facts, behaviour)
 
     async def _timed(self, name: str, step: Awaitable[T]) -> T | None:
-        """Await a step, note how long it took or why it failed."""
+        """Await a step and note how long it took, or why it failed."""
         begin = self._clock()
         try:
             result = await step

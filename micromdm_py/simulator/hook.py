@@ -1,4 +1,4 @@
-"""A small webhook receiver that remembers what it got; for demonstrations and tests."""
+"""A small webhook receiver that keeps what it gets; for demonstrations and tests."""
 
 import json
 import threading
@@ -44,12 +44,12 @@ class HookReceiver:
 
     @property
     def events(self) -> list[Event]:
-        """What came so far, in order of arrival."""
+        """The events so far, in order of arrival."""
         with self._news:
             return list(self._events)
 
     def wait_for(self, condition: Callable[[list[Event]], bool], limit_s: float) -> bool:
-        """Wait until `condition(events)` holds; returns whether it does before `limit_s` seconds are over."""
+        """Wait until `condition(events)` holds; False if it does not within `limit_s` seconds."""
         with self._news:
             return self._news.wait_for(lambda: condition(self._events), limit_s)
 

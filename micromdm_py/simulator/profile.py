@@ -1,7 +1,6 @@
 """Reading an enrollment profile as a device does."""
 
 import plistlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from micromdm_py.errors import MalformedRequest
@@ -11,16 +10,15 @@ __all__ = ["EnrollmentProfile", "read_profile"]
 
 @dataclass(frozen=True, slots=True)
 class EnrollmentProfile:
-    """What a device needs of its enrollment profile.
+    """What a device needs from its enrollment profile.
 
     Attributes:
-        scep_url, challenge, key_size, subject: of the SCEP payload; subject is ((name, value), …).
-        server_url, checkin_url, topic, sign_message: of the MDM payload.
+        scep_url, challenge, subject: from the SCEP payload; subject is ((name, value), …).
+        server_url, checkin_url, topic, sign_message: from the MDM payload.
     """
 
     scep_url: str
     challenge: str = field(repr=False)
-    key_size: int
     subject: tuple[tuple[str, str], ...]
     server_url: str
     checkin_url: str
@@ -31,7 +29,7 @@ class EnrollmentProfile:
 def read_profile(data: bytes) -> EnrollmentProfile:
     """Decode an unsigned enrollment profile.
 
-    Raises: MalformedRequest when it is no profile with one SCEP and one MDM payload.
+    Raises: MalformedRequest when it is not a profile with a SCEP and an MDM payload.
     """
     try:
         payloads = plistlib.loads(data)["PayloadContent"]
@@ -40,7 +38,6 @@ def read_profile(data: bytes) -> EnrollmentProfile:
         return EnrollmentProfile(
             scep["URL"],
             scep.get("Challenge", ""),
-            scep.get("Keysize", 2048),
             tuple((name, value) for part in scep["Subject"] for name, value in part),
             mdm["ServerURL"],
             mdm.get("CheckInURL", mdm["ServerURL"]),
@@ -51,8 +48,3 @@ def read_profile(data: bytes) -> EnrollmentProfile:
         raise MalformedRequest(f"not an enrollment profile: {type(fault).__name__} {fault}") from fault
     except Exception as fault:  # plistlib lets errors of the XML parser through
         raise MalformedRequest(f"not an enrollment profile: {fault}") from fault
-
-
-def as_mapping(value: object) -> Mapping[str, object]:
-    """A dictionary of a property list, empty for anything else."""
-    return value if isinstance(value, Mapping) else {}
