@@ -2,10 +2,16 @@
 
 import dataclasses
 from datetime import datetime, timedelta
+from pathlib import Path
 
+import pytest
+
+from micromdm_py.errors import NotFound
 from micromdm_py.storage.base import Store
+from micromdm_py.storage.memory.store import MemoryStore
 from micromdm_py.storage.records import HeldEvent, ReceiverState, StoredEvent
 from tests.builders import NOW, Device, check_out, device, event, identity, report
+from tests.storage.backends import open_lmdb
 
 DAY = timedelta(days=1)
 
@@ -119,6 +125,58 @@ def test_buried_event_is_a_dead_letter(store: Store) -> None:
     assert store.held_events("r", 0, 10) == []
     state = store.receiver("r")
     assert (state.held, state.dead_letters) == (0, 3)
+
+
+def test_replay_moves_the_cursor_back_and_releases_held_events_that_come_again(store: Store) -> None:
+    start = store.receiver("r").cursor
+    add(store, "a")
+    (a,) = store.events_after(start, 10)
+    store.settle("r", at=NOW, cursor=a.sequence, hold=[held(a)])
+    assert store.forget_events(["r"], before=NOW + DAY, limit=10) == 1
+    add(store, *"bcd")
+    b, c, d = store.events_after(a.sequence, 10)
+    store.settle("r", at=NOW, cursor=d.sequence, hold=[held(b), held(c)])
+    store.ask_replay("r", b.sequence)
+    assert store.receiver("r").cursor == d.sequence
+    store.begin_replay("r")
+    assert store.held_events("r", 0, 10) == [held(a), held(b)]
+    assert store.receiver("r") == ReceiverState("r", b.sequence, held=2)
+    store.ask_replay("r", start)
+    store.begin_replay("r")
+    assert store.held_events("r", 0, 10) == [held(a)]
+    assert store.receiver("r") == ReceiverState("r", start, held=1)
+
+
+def test_replay_moves_no_cursor_forward_and_begins_only_when_asked_for(store: Store) -> None:
+    start = store.receiver("r").cursor
+    add(store, *"ab")
+    store.begin_replay("r")
+    store.begin_replay("unknown")
+    assert store.receiver("r") == ReceiverState("r", start)
+    store.ask_replay("r", start + 1)
+    assert store.receiver("r").replay_after == start + 1
+    store.begin_replay("r")
+    assert store.receiver("r") == ReceiverState("r", start)
+    with pytest.raises(NotFound):
+        store.ask_replay("unknown", 0)
+
+
+def test_event_range_is_from_the_oldest_kept_to_the_newest_ever(store: Store) -> None:
+    start = store.receiver("r").cursor
+    add(store, *"ab", at=NOW)
+    add(store, "c", at=NOW + DAY)
+    assert store.event_range() == (start + 1, start + 3)
+    store.settle("r", at=NOW, cursor=start + 3)
+    store.forget_events(["r"], before=NOW + DAY, limit=10)
+    assert store.event_range() == (start + 3, start + 3)
+    store.forget_events(["r"], before=NOW + 2 * DAY, limit=10)
+    assert store.event_range() == (start + 4, start + 3)
+
+
+def test_event_range_of_a_new_store_is_empty(tmp_path: Path) -> None:
+    store = open_lmdb(tmp_path / "new")
+    assert store.event_range() == MemoryStore().event_range() == (0, 0)
+    store.close()
 
 
 def test_receivers_do_not_see_each_others_events(store: Store) -> None:
