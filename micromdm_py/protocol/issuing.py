@@ -140,13 +140,12 @@ def issue_certificate(
     Raises: MalformedRequest when the requested names cannot be put into a certificate.
     """
     try:
-        subject = csr.subject
         key = check_public_key(csr.public_key())
         names = _alternative_names(csr)
         authority = x509.load_der_x509_certificate(ca_certificate.der)
         builder = (
             _validity(not_before, not_after)
-            .subject_name(subject)
+            .subject_name(csr.subject)
             .issuer_name(authority.subject)
             .public_key(key)
             .serial_number(serial)
@@ -156,7 +155,7 @@ def issue_certificate(
             .add_extension(_authority_key(authority), critical=False)
         )
         if names is not None:  # RFC 5280, 4.2.1.6: critical where the subject is empty
-            builder = builder.add_extension(names, critical=not list(subject))
+            builder = builder.add_extension(names, critical=not list(csr.subject))
         return builder.sign(ca_key, hashes.SHA256()).public_bytes(Encoding.DER)
     except _ERRORS as error:
         raise MalformedRequest(f"certificate cannot be issued: {error}") from None

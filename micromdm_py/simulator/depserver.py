@@ -48,28 +48,7 @@ class DepServer:
         self.service = DepService(map(serial_number, range(1, devices + 1)), now=now)
         self._lock = threading.Lock()
         self._made = devices
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def _serve(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                status, told, answer = outer.answer(self.command, self.path, headers, body)
-                log(f"{self.command} {self.path} {status}")
-                self.send_response(status)
-                for name, value in {**told, "Content-Length": str(len(answer))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(answer)
-
-            do_GET = do_POST = do_PUT = do_DELETE = _serve
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(address, Handler)
+        self._server = ThreadingHTTPServer(address, _handler(self, log))
         self._server.daemon_threads = True
         host, port = self._server.server_address[:2]
         self.url = f"http://{host!s}:{port}"
@@ -117,3 +96,26 @@ class DepServer:
         """Stop listening."""
         self._server.shutdown()
         self._server.server_close()
+
+
+def _handler(server: DepServer, log: Callable[[str], None]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _serve(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            sent = {name.lower(): value for name, value in self.headers.items()}
+            status, headers, answer = server.answer(self.command, self.path, sent, body)
+            log(f"{self.command} {self.path} {status}")
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(answer))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(answer)
+
+        do_GET = do_POST = do_PUT = do_DELETE = _serve
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    return Handler

@@ -1,4 +1,4 @@
-"""How everything of automated enrollment is kept: the kinds of documents and their JSON.
+"""How the data of automated enrollment is stored: the kinds of documents and their JSON.
 
 =================  =========================  ====================================================
 kind               name                       body
@@ -6,9 +6,9 @@ kind               name                       body
 dep-key            fingerprint (hex) of the   ``certificate``, ``key``: base64 of DER (PKCS#8)
                    certificate
 dep-token          name of the token          the fields of Apple's token file, ``added_at``
-dep-old-token      consumer key               the same: replaced by that of another server, unused
+dep-old-token      consumer key               the same; replaced by another server's token, unused
 dep-sync           name of the token          `SyncState`
-dep-wanted         name of the token          empty; a sync was asked for
+dep-wanted         name of the token          empty; a sync has been requested
 dep-autoassigner   name of the token          `Rule`
 dep-device         serial number              `KnownDevice`
 =================  =========================  ====================================================
@@ -46,23 +46,23 @@ KEY, TOKEN, OLD_TOKEN, SYNC, WANTED = "dep-key", "dep-token", "dep-old-token", "
 AUTOASSIGNER, DEVICE = "dep-autoassigner", "dep-device"
 
 DEFAULT_NAME = "default"
-"""Name of the token that requests mean when they name none: MicroMDM's only one."""
+"""Name of the token that is meant when a request names none; in MicroMDM there is only this one."""
 
 
 def write_key(certificate: bytes, key: bytes) -> bytes:
-    """A key pair as a document; both are DER, the key PKCS#8."""
+    """The document of a key pair; both are DER, the key PKCS#8."""
     return json.dumps({"certificate": base64_text(certificate), "key": base64_text(key)}).encode()
 
 
 def read_key(body: bytes) -> tuple[bytes, bytes]:
-    """Certificate and key of such a document."""
+    """Certificate and key from the document of a key pair, both DER."""
     found = json.loads(body)
     return base64.b64decode(found["certificate"]), base64.b64decode(found["key"])
 
 
 @dataclass(frozen=True, slots=True)
 class StoredToken:
-    """A token as it is kept: with the time at which it was stored."""
+    """A token and the time at which it was stored."""
 
     token: DepToken
     added_at: datetime | None = None
@@ -90,18 +90,18 @@ class StoredToken:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Which profile the devices of a token shall have.
+    """The auto-assigner of a token: which profile its devices are to have.
 
     Attributes:
         profile_uuid: the profile.
-        set_at: when an administrator said so, None for long ago.
+        set_at: when an administrator set it, None if that is not known.
     """
 
     profile_uuid: str
     set_at: datetime | None = None
 
     def fields(self) -> dict[str, str]:
-        """As MicroMDM's clients know it; there is no other filter."""
+        """The rule in MicroMDM's form; there is no other filter than `*`."""
         return {"filter": "*", "profile_uuid": self.profile_uuid}
 
     def body(self) -> bytes:
@@ -120,16 +120,16 @@ class SyncState:
     """How far the synchronization of a token has come.
 
     Attributes:
-        phase: `fetch` while all devices are being read, `sweep` while those are removed that were not among
-            them, `sync` from then on.
-        fetch_id: of the last full fetch; devices remember in which one they were seen.
-        cursor: where Apple goes on, "" before the first page.
+        phase: `fetch` while all devices are being read, then `sweep` while those that were not among them are
+            removed, and `sync` from then on.
+        fetch_id: id of the last full fetch; each device's document has the one in which it was last seen.
+        cursor: Apple's cursor for the next page, "" before the first.
         synced_at: when a round was last completed.
-        tried_at: when one was last tried.
-        next_at: when the next one is due.
-        failures: rounds that have failed since.
-        closed_until: Apple does not want to be asked before, not even on request.
-        error, remedy: of the last round, "" when it went well.
+        tried_at: when a round was last tried.
+        next_at: when the next round is due.
+        failures: how many rounds have failed since one was completed.
+        closed_until: until when Apple must not be called, not even on request.
+        error, remedy: of the last round, "" if it succeeded.
     """
 
     phase: str = "fetch"
@@ -151,7 +151,7 @@ class SyncState:
     def of(cls, body: bytes | None) -> "SyncState":
         """Read a document; None is the state before the first round."""
         found = json.loads(body) if body else {}
-        values: dict[str, Any] = {}  # Any: of the types of the fields, as they were written
+        values: dict[str, Any] = {}  # Any: each value has its field's type, as written by `body`
         for name, value in found.items():
             values[name] = _time(value) if name.endswith(("_at", "_until")) else value
         return cls(**values)
@@ -162,13 +162,14 @@ class KnownDevice:
     """A device that Apple has assigned to one of our servers.
 
     Attributes:
-        token: name of the token it came with.
+        token: name of the token that it came with.
         fetch_id: the full fetch in which, or after which, it was last seen.
-        facts: as Apple describes it.
-        listed: shown in lists of devices; removing it there ends that until Apple mentions it again.
-        by_hand: profile that an administrator has given it, "" when it was taken away.
-        by_hand_at: when, None for never.
-        result: what became of its last automatic assignment, "" when there was none.
+        facts: Apple's description of it.
+        listed: whether lists of devices show it; after an administrator removes it from them, it stays out
+            until Apple mentions it again.
+        by_hand: profile that an administrator has assigned, "" if one was removed.
+        by_hand_at: when that was, None for never.
+        result: outcome of its last automatic assignment, "" if there was none.
         tried_at: when that was.
     """
 
@@ -183,7 +184,7 @@ class KnownDevice:
 
     @property
     def profile_uuid(self) -> str:
-        """The profile Apple has assigned, "" when it is none."""
+        """The profile that is assigned at Apple, "" for none."""
         if self.profile_status in ("empty", "removed"):
             return ""
         return str(self.facts.get("profile_uuid") or "")
@@ -194,7 +195,7 @@ class KnownDevice:
         return str(self.facts.get("profile_status") or "")
 
     def wanted(self, rule: Rule | None) -> tuple[str, str]:
-        """Which profile it shall have, and why: what an administrator has said last counts."""
+        """Which profile it is to have, and why; the administrator's latest decision counts."""
         if self.by_hand_at and not (rule and rule.set_at and rule.set_at > self.by_hand_at):
             return self.by_hand, "assigned by hand" if self.by_hand else "removed by hand"
         if rule is None:
@@ -202,7 +203,7 @@ class KnownDevice:
         return rule.profile_uuid, "auto-assigner *"
 
     def assigned(self, profile_uuid: str, at: datetime) -> "KnownDevice":
-        """The same after a successful assignment; "" for the removal of its profile."""
+        """The same device after a successful assignment, or with "" after the removal of its profile."""
         status = "assigned" if profile_uuid else "empty"
         told = {"profile_uuid": profile_uuid, "profile_status": status, "profile_assign_time": json_time(at)}
         return replace(self, facts={**self.facts, **told})

@@ -1,7 +1,7 @@
-"""What Apple's service says when it refuses, and what an operator can do about it: one table.
+"""How Apple's service refuses calls, and what an operator can do about it: one table.
 
-Apple sends the code as plain text (sometimes in quotes, sometimes as a JSON object with `code`), and faults
-of the OAuth step in the header `WWW-Authenticate`.
+Apple sends the code as plain text (sometimes in quotes, sometimes as a JSON object with `code`), and problems
+with OAuth in the header `WWW-Authenticate`.
 
 Source: Apple, "Device Assignment", the error codes of each request.
 """
@@ -16,18 +16,18 @@ from micromdm_py.errors import UpstreamFailed
 __all__ = ["MAX_SHOWN", "REMEDIES", "DepFault", "Meaning", "code_of", "meaning_of"]
 
 MAX_SHOWN = 200
-"""How much of an answer that is no known code is shown, in characters."""
+"""How many characters are shown of an answer that has no known code."""
 
 
 class Meaning(Enum):
-    """What a refusal means to us."""
+    """What a refusal means for the server."""
 
-    SESSION_OVER = "the session has ended; another one may do"
-    START_AGAIN = "the cursor is of no use any more: fetch everything again"
-    ALL_FETCHED = "this cursor has returned everything: go on with changes"
-    TOO_MANY = "asked too often"
+    SESSION_OVER = "the session has ended; a new one may help"
+    START_AGAIN = "the cursor is no longer valid: fetch everything again"
+    ALL_FETCHED = "this cursor has returned everything: continue with changes"
+    TOO_MANY = "called too often"
     UNAVAILABLE = "the service is down for a while"
-    REFUSED = "it will be refused until somebody does something about it"
+    REFUSED = "refused until somebody does something about it"
 
 
 _DOWNLOAD = (
@@ -75,7 +75,7 @@ REMEDIES: Mapping[str, str] = {
     "SERVICE_UNAVAILABLE": "wait; see https://www.apple.com/support/systemstatus/",
     "INTERNAL_SERVER_ERROR": "wait; see https://www.apple.com/support/systemstatus/",
 }
-"""By Apple's code, as it spells it."""
+"""What an operator can do, by Apple's code in Apple's spelling."""
 
 _BY_STATUS = {
     401: "UNAUTHORIZED",
@@ -97,14 +97,14 @@ _KNOWN = {code.lower(): code for code in REMEDIES}
 
 
 class DepFault(UpstreamFailed):
-    """The service has refused a call, or nobody has answered.
+    """The service has refused a call or not answered.
 
     Attributes:
         status: HTTP status, 0 when there was no answer.
-        code: Apple's code, as `code_of` gives it.
-        meaning: what to make of it.
-        remedy: what an operator can do, "" when nobody knows.
-        retry_after_s: how long the service asks to be left alone, in seconds.
+        code: Apple's code, as returned by `code_of`.
+        meaning: what it means for the server.
+        remedy: what an operator can do, "" if unknown.
+        retry_after_s: how long the service asks to wait, in seconds.
     """
 
     def __init__(self, status: int, code: str, meaning: Meaning, retry_after_s: int = 0) -> None:
@@ -117,14 +117,14 @@ class DepFault(UpstreamFailed):
 
 
 def code_of(status: int, body: bytes, challenge: str = "") -> str:
-    """Apple's code for a refusal: the known one in the answer, else the one that goes with the status.
+    """Apple's code for a refusal: a known one in the answer, otherwise the one that fits the status.
 
     Args:
         status: HTTP status, not 200.
         body: the answer, any bytes.
-        challenge: the header `WWW-Authenticate`, where OAuth puts its problem.
-    Returns: a key of `REMEDIES`, else the text of the answer (printable, at most `MAX_SHOWN` characters),
-        else `HTTP <status>`.
+        challenge: the header `WWW-Authenticate`, which names OAuth's problem.
+    Returns: a key of `REMEDIES`; if none is found, the text of the answer (printable, at most `MAX_SHOWN`
+        characters), or `HTTP <status>` if there is no text.
     """
     text = _text(body)
     for word in _WORD.findall(f"{text} {challenge}"):
@@ -136,7 +136,7 @@ def code_of(status: int, body: bytes, challenge: str = "") -> str:
 
 
 def meaning_of(status: int, code: str) -> Meaning:
-    """What a refusal with this status and code (of `code_of`) means."""
+    """What a refusal with this status and this code from `code_of` means."""
     if code in _CURSORS:
         return _CURSORS[code]
     if status == 429 or code == "TOO_MANY_REQUESTS":

@@ -1,6 +1,7 @@
-"""How to talk to the service: OAuth once for a session, then calls with the session's token.
+"""Talking to the service: OAuth once to open a session, then calls with the session's token.
 
-A conversation is a generator of calls that takes answers, so that threads and event loops share it.
+A conversation is a generator that yields calls and is sent the answers, so that blocking and asynchronous
+clients can share it.
 
 Source: RFC 5849 (OAuth 1.0a, HMAC-SHA1); Apple, "Authenticating with a device assignment server".
 """
@@ -21,9 +22,9 @@ from micromdm_py.protocol.dep.token import DepToken
 __all__ = ["SESSION_LASTS", "Answer", "Call", "Session", "authorization", "fault_of"]
 
 SESSION_LASTS = timedelta(minutes=3)
-"""How long a session is used; Apple gives no longer promise."""
+"""How long a session is used; Apple promises no longer."""
 LONGEST_WAIT_S = 3600
-"""Longest wait that is taken from an answer, in seconds."""
+"""Longest wait that an answer can impose, in seconds."""
 SESSION = "X-ADM-Auth-Session"
 MEDIA_TYPE = "application/json;charset=UTF8"
 PROTOCOL_VERSION = "3"
@@ -34,8 +35,8 @@ class Call:
     """One HTTP request.
 
     Attributes:
-        method, path: as in HTTP; the path with its query, after the service's URL.
-        headers: all of them but those of the transport.
+        method, path: as in HTTP; the path includes the query and is appended to the service's URL.
+        headers: all but those of the transport.
         body: JSON, b"" for none.
     """
 
@@ -61,7 +62,7 @@ class Answer:
 
 
 class Session:
-    """A session with the service for one token. Threads may share it: at worst two are opened."""
+    """A session with the service for one token. Thread-safe: at worst, two sessions are opened."""
 
     def __init__(
         self,
@@ -72,17 +73,29 @@ class Session:
         now: Callable[[], datetime],
         make_nonce: Callable[[], str],
     ) -> None:
-        """Sign for `url`, the service's URL without path; `make_nonce` gives a text never given before."""
+        """Prepare; no session is opened yet.
+
+        Args:
+            token: the credentials.
+            url: the service's URL without path, which is signed.
+            user_agent: User-Agent of the calls.
+            now: gives the time, aware UTC.
+            make_nonce: returns a text that it has never returned before.
+        """
         self._token, self._url, self._user_agent = token, url, user_agent
         self._now, self._make_nonce = now, make_nonce
         self._value, self._ends = "", now()
 
     def converse(self, method: str, path: str, body: bytes = b"") -> Generator[Call, Answer, Answer]:
-        """Make one call, opening a session before when there is none, and once more when it has ended.
+        """Make one call; open a session first if there is none, and try once more if it has ended.
 
-        Yields: calls to be made; send each its answer.
-        Returns: the answer, always 200.
-        Raises: DepFault for every other answer.
+        Args:
+            method: as in HTTP.
+            path: path and query, appended to the service's URL.
+            body: JSON, b"" for none.
+        Yields: the calls to make; the caller sends the answer to each.
+        Returns: the answer, always with status 200.
+        Raises: DepFault for any other status.
         """
         for attempt in (1, 2):
             fresh = not self._value or self._now() >= self._ends
@@ -126,12 +139,12 @@ class Session:
 
 
 def authorization(token: DepToken, url: str, nonce: str, at: datetime) -> str:
-    """The header `Authorization` that asks for a session.
+    """The value of the header `Authorization` that opens a session.
 
     Args:
         token: the credentials.
         url: the whole URL of the GET, without query.
-        nonce: a text of letters and digits, never the same.
+        nonce: letters and digits, different each time.
         at: current time.
     """
     fields = {
@@ -152,7 +165,7 @@ def authorization(token: DepToken, url: str, nonce: str, at: datetime) -> str:
 
 
 def fault_of(answer: Answer) -> DepFault:
-    """The error for an answer that is not 200."""
+    """The error for an answer whose status is not 200."""
     code = faults.code_of(answer.status, answer.body, answer.headers.get("www-authenticate", ""))
     text = answer.headers.get("retry-after", "")
     wait = min(int(text), LONGEST_WAIT_S) if text.isascii() and text.isdigit() and len(text) < 9 else 0

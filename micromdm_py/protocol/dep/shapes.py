@@ -1,7 +1,7 @@
-"""What goes to the service and comes from it, in the shapes that MicroMDM's clients know.
+"""Requests to the service and its answers, in the form that MicroMDM's clients know.
 
-Fields that are always there have Go's zero values when Apple leaves them out. Fields that MicroMDM does not
-know are passed on in both directions: a profile that is fetched, edited and defined again loses nothing.
+A field that MicroMDM always shows has Go's zero value if Apple leaves it out. Fields that MicroMDM does not
+know are passed on in both directions, so that a profile that is fetched, edited and defined again loses none.
 """
 
 import json
@@ -31,7 +31,7 @@ __all__ = [
 
 MAX_SERIAL_CHARS = 64
 MAX_SERIALS = 1000
-"""Most serial numbers of one call, and most devices of one page."""
+"""Most serial numbers in one call, and most devices on one page."""
 
 _PROFILE: Mapping[str, Any] = {
     "profile_name": "",
@@ -56,7 +56,7 @@ _PROFILE: Mapping[str, Any] = {
     "region": None,
     "configuration_web_url": None,
 }
-"""Known fields in MicroMDM's order, with the value of those that are always there (`devices`: null)."""
+"""MicroMDM's fields in its order, with the zero values of those that are always shown (`devices`: null)."""
 
 _FLAGS = ("allow_pairing", "await_device_configured", "auto_advance_setup")
 _LISTS = ("anchor_certs", "supervising_host_certs", "skip_setup_items", "devices")
@@ -72,9 +72,9 @@ class DevicePage:
     """One answer of a fetch or a sync.
 
     Attributes:
-        devices: as Apple describes them, in the order in which things happened to them.
-        cursor: where the next call goes on.
-        more: whether there is more right now.
+        devices: Apple's descriptions, in the order of the changes.
+        cursor: where the next call continues.
+        more: whether there is another page now.
     """
 
     devices: tuple[Mapping[str, Json], ...]
@@ -89,7 +89,7 @@ def read_answer(body: bytes) -> dict[str, Json]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise DepFault(200, "the answer is no JSON object", Meaning.UNAVAILABLE)
+        raise DepFault(200, "the answer is not a JSON object", Meaning.UNAVAILABLE)
     return found
 
 
@@ -104,28 +104,28 @@ def page_of(found: Mapping[str, Json]) -> DevicePage:
 
 
 def device(found: Mapping[str, Json]) -> dict[str, Json]:
-    """A device in MicroMDM's shape."""
+    """A device in MicroMDM's form."""
     shaped: dict[str, Json] = {name: _text(found, name) for name in _DEVICE}
     shaped |= {name: json_time(read_time(_text(found, name))) for name in _TIMES}
     return shaped | {name: value for name, value in found.items() if name not in shaped and _is_set(value)}
 
 
 def devices_of(found: Mapping[str, Json]) -> dict[str, Json]:
-    """The devices of a details answer, by serial number."""
+    """The devices in the answer of a details call, in MicroMDM's form, by serial number."""
     listed = found.get("devices")
     items = listed.items() if isinstance(listed, dict) else ()
     return {serial: device(one) for serial, one in items if isinstance(one, dict)}
 
 
 def results_of(found: Mapping[str, Json]) -> dict[str, str]:
-    """What became of each serial number: SUCCESS, NOT_ACCESSIBLE, FAILED or what Apple thinks of next."""
+    """The result by serial number: SUCCESS, NOT_ACCESSIBLE, FAILED or another word of Apple's."""
     listed = found.get("devices")
     items = listed.items() if isinstance(listed, dict) else ()
     return {serial: result for serial, result in items if isinstance(result, str)}
 
 
 def profile(found: Mapping[str, Json]) -> dict[str, Json]:
-    """A profile in MicroMDM's shape."""
+    """A profile in MicroMDM's form."""
     shaped: dict[str, Json] = {}
     for name, default in _PROFILE.items():
         value = found.get(name)
@@ -137,7 +137,7 @@ def profile(found: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def profile_request(found: Mapping[str, Json]) -> dict[str, Json]:
-    """A profile as a caller gives it, for Apple: known fields checked, the others as they are.
+    """A caller's profile in Apple's form: known fields are checked, others are passed on unchanged.
 
     Raises: MalformedField.
     """
@@ -156,7 +156,7 @@ def profile_request(found: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def account(found: Mapping[str, Json]) -> dict[str, Json]:
-    """An account in MicroMDM's shape."""
+    """An account in MicroMDM's form."""
     shaped: dict[str, Json] = {name: _text(found, name) for name in _ACCOUNT}
     if facilitator := _text(found, "facilitator_id"):
         shaped["facilitator_id"] = facilitator
