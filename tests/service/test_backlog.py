@@ -66,6 +66,8 @@ class Bench:
 
     def write(self, progress: Progress) -> None:
         assert progress.cursor >= self.cursor
+        kept = [one.event.sequence for one in (*progress.hold, *progress.dead)]
+        assert len({*kept, *progress.release}) == len(kept) + len(progress.release)
         self.cursor = progress.cursor
         self.held.update({one.event.sequence: one for one in progress.hold})
         for sequence in [*progress.release, *(one.event.sequence for one in progress.dead)]:
@@ -102,6 +104,7 @@ def test_the_cursor_stops_before_the_first_event_that_is_not_done() -> None:
     bench.settle()
     assert bench.cursor == 0
     bench.finish(first, DELIVERED)
+    assert bench.backlog.unsettled == 1
     bench.settle()
     assert bench.cursor == 3
     assert not bench.backlog.changed
@@ -271,6 +274,25 @@ def test_large_events_are_read_in_small_pages() -> None:
     assert bench.cursor == 600
 
 
+def test_an_event_that_is_gone_from_the_store_is_left_out() -> None:
+    bench = Bench()
+    bench.add("A", "A", "B", "C")
+    gone = bench.take()
+    assert gone
+    bench.backlog.skip(gone)
+    following = bench.take()
+    assert following
+    assert following.sequence == 2
+    bench.finish(following, UNREACHABLE)
+    bench.send(UNREACHABLE)
+    bench.wait()
+    probe = bench.take()
+    assert probe
+    assert bench.take() is None
+    bench.backlog.skip(probe)
+    assert bench.take()
+
+
 def test_what_could_not_be_written_stays_pending() -> None:
     bench = Bench()
     bench.add("A", "B", "C")
@@ -344,3 +366,16 @@ def test_events_that_were_never_tried_do_not_expire() -> None:
     bench.clock.move(86_400)
     assert bench.backlog.expire(bench.clock(), [], bench.clock()) == 0
     assert bench.send(DELIVERED) == [1]
+
+
+def test_an_event_behind_one_given_up_for_its_tries_does_not_expire_untried() -> None:
+    bench = Bench()
+    bench.add("A", "A")
+    while not bench.dead:
+        bench.send(REFUSED, limit=1)
+        bench.settle()
+        if not bench.dead:
+            bench.wait()
+    bench.clock.move(86_400)
+    assert bench.backlog.expire(bench.clock(), list(bench.held.values()), bench.clock()) == 0
+    assert bench.send(DELIVERED) == [2]
