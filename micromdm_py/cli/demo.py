@@ -19,7 +19,7 @@ __all__ = ["demo"]
 @click.command(cls=GoCommand)
 @go_option("once", False, "end after the steps; the exit status is 0 only if every one of them was verified")
 def demo(once: bool) -> int:
-    """Show the server at work: devices enrol, are commanded and answer; then serve until Ctrl-C."""
+    """Show the server at work: devices enroll, are commanded and answer; then serve until Ctrl-C."""
     for end in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(
             end, signal.default_int_handler

@@ -37,7 +37,7 @@ def simulate(
     form: str,
     seed: int,
 ) -> int:
-    """Enrol simulated devices with a server and let them connect; exits with 1 when anything failed."""
+    """Enroll simulated devices with a server and let them connect; exits with 1 when anything failed."""
     if not server_url.startswith(("https://", "http://")):
         raise StartupError("must supply -server-url, beginning with https:// or http://")
     if behaviour not in BEHAVIOURS:

@@ -1,4 +1,4 @@
-"""Account-driven enrollment: where a device learns whom to enrol with, signs in, and gets its profile."""
+"""Account-driven enrollment: where a device learns whom to enroll with, signs in, and gets its profile."""
 
 from typing import TYPE_CHECKING
 
@@ -30,10 +30,10 @@ class DiscoveryResource:
     @describe(
         gives={"Servers": [{"Version": str, "BaseURL": str}]},
         query={USER: str, "model-family": str},
-        answers={403: "The user may not enrol this device."},
+        answers={403: "The user may not enroll this device."},
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Where the device of a user is to enrol."""
+        """Where the device of a user is to enroll."""
         try:
             user, family = query_value(req, USER), query_value(req, "model-family")
             reply(resp, self._enrollment.discover(user or "", family or ""))
@@ -53,7 +53,7 @@ class AccountEnrollResource:
         gives=Content(PROFILE_TYPE),
         answers={
             401: "The user has to sign in first; WWW-Authenticate says how.",
-            403: "The user may not enrol, or the request is not signed by a device.",
+            403: "The user may not enroll, or the request is not signed by a device.",
         },
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response, kind: str) -> None:
@@ -67,7 +67,7 @@ class AccountEnrollResource:
 
 
 class SignInResource:
-    """A page to sign in at that asks nothing; only where everybody may enrol."""
+    """A page to sign in at that asks nothing; only where everybody may enroll."""
 
     def __init__(self, enrollment: AccountDrivenEnrollment) -> None:
         """Let in whom `enrollment` lets in."""

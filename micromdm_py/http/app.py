@@ -108,7 +108,7 @@ class Services:
     Attributes:
         files: the file repository, None when there is none.
         backup: makes a copy of the store.
-        account_enrollment: None when nobody may enrol that way.
+        account_enrollment: None when nobody may enroll that way.
     """
 
     checkin: CheckInService

@@ -54,7 +54,7 @@ class PushCertificatesResource:
             "certificates": [
                 {
                     "topic": str,
-                    "current": note(bool, "new devices enrol with it"),
+                    "current": note(bool, "new devices enroll with it"),
                     "not_before": TIME,
                     "not_after": TIME,
                     "stored_at": TIME,

@@ -32,7 +32,7 @@ class Known:
         fingerprint: of its certificate, b"" while none is bound.
         waiting: how many commands wait.
         blocked: whether it is refused.
-        gone: the device has checked out, or never finished to enrol.
+        gone: the device has checked out, or never finished enrolling.
         seen: whether it has come since it has been in the store.
     """
 

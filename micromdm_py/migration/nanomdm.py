@@ -36,7 +36,7 @@ def checkins(content: Iterable[Moved], report: Report) -> Iterator[Message]:
 
     Args:
         content: of a store.
-        report: counts enrollments, and names those that have to enrol again.
+        report: counts enrollments, and names those that have to enroll again.
     """
     users: list[tuple[EnrollmentRecord, MovedPush]] = []
     for one in content:

@@ -1,6 +1,6 @@
 """Account-driven enrollment: a user signs in with a work account, and the device gets a profile for it.
 
-An `AccountRule` decides who may enrol, how, and as whom: `service.enrollment_hook`, which asks a service of
+An `AccountRule` decides who may enroll, how, and as whom: `service.enrollment_hook`, which asks a service of
 the organization, or `AllowAll`.
 """
 
@@ -34,24 +34,24 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """How a device is to enrol, and the URL if it is to do so at another server, else ""."""
+    """How a device is to enroll, and the URL if it is to do so at another server, else ""."""
 
     kind: AccountEnrollment
     url: str = ""
 
 
 class AccountRule(Protocol):
-    """Who may enrol. Both methods raise Forbidden with a text for the user, Busy, UpstreamFailed."""
+    """Who may enroll. Both methods raise Forbidden with a text for the user, Busy, UpstreamFailed."""
 
     def place(self, user: str, model_family: str) -> Place:
-        """Where and how the device of a user is to enrol."""
+        """Where and how the device of a user is to enroll."""
         ...
 
     def account(self, kind: AccountEnrollment, token: str, device: Mapping[str, object]) -> str | SignIn:
         """The Managed Apple Account that an access token stands for, or how to sign in first.
 
         Args:
-            kind: how the device enrols.
+            kind: how the device enrolls.
             token: the access token, "" for none.
             device: what the device says about itself.
         """
@@ -62,10 +62,10 @@ class AccountDrivenEnrollment:
     """The steps of account-driven enrollment."""
 
     def __init__(self, rule: AccountRule, signed: SignedEnrollment, enroll: Enroll, server_url: str) -> None:
-        """Let users enrol as `rule` decides.
+        """Let users enroll as `rule` decides.
 
         Args:
-            rule: decides who may enrol.
+            rule: decides who may enroll.
             signed: recognizes devices by their certificate from the factory.
             enroll: makes the profiles.
             server_url: https URL of this server without trailing slash.
@@ -74,11 +74,11 @@ class AccountDrivenEnrollment:
 
     @property
     def open_to_all(self) -> bool:
-        """Whether every user may enrol, by way of a sign-in page of this server that asks for nothing."""
+        """Whether every user may enroll, by way of a sign-in page of this server that asks for nothing."""
         return isinstance(self._rule, AllowAll)
 
     def discover(self, user: str, model_family: str) -> bytes:
-        """The document that tells a device where to enrol.
+        """The document that tells a device where to enroll.
 
         Args:
             user: the account that the user typed, `name@example.com`.
@@ -118,7 +118,7 @@ class AccountDrivenEnrollment:
 
 
 class AllowAll:
-    """Lets all users enrol their own devices, and believes who they are: only Apple asks for a password."""
+    """Lets all users enroll their own devices, and believes who they are: only Apple asks for a password."""
 
     def __init__(self, server_url: str) -> None:
         """Send users to the sign-in page of the server at this https URL, without trailing slash."""

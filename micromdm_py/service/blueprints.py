@@ -1,4 +1,4 @@
-"""Blueprints: what devices get when they enrol, or when an administrator says so.
+"""Blueprints: what devices get when they enroll, or when an administrator says so.
 
 Documents: kind `blueprint`, by uuid: JSON of the eight fields that MicroMDM's clients know.
 """
@@ -35,7 +35,7 @@ __all__ = [
 BLUEPRINT = "blueprint"
 PROFILE = "profile"
 ENROLL = "enroll"
-"""The value of `apply_at`, in lower case, with which a blueprint is applied to every device that enrols."""
+"""The value of `apply_at`, in lower case, with which a blueprint is applied to every device that enrolls."""
 MAX_ITEMS = 1000
 MAX_BYTES = 64 << 20
 """Most bytes of commands that one request may queue, as they go into one transaction."""
@@ -60,7 +60,7 @@ class Blueprint:
 
     @property
     def at_enrollment(self) -> bool:
-        """Whether every device that enrols gets it."""
+        """Whether every device that enrolls gets it."""
         return any(moment.lower() == ENROLL for moment in self.apply_at)
 
 
@@ -69,7 +69,7 @@ class BlueprintStore(Shelf, CommandQueue, Protocol):
 
 
 class Blueprints:
-    """What an administrator does with blueprints, and the commands they give to devices that enrol."""
+    """What an administrator does with blueprints, and the commands they give to devices that enroll."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Check-in: a device enrols, sends its push data, leaves, escrows or fetches its bootstrap token.
+"""Check-in: a device enrolls, sends its push data, leaves, escrows or fetches its bootstrap token.
 
 Source: Apple, "Check-in"; the replies, and which messages make an event, are MicroMDM's.
 """

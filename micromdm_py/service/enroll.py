@@ -87,7 +87,7 @@ class Enroll:
         """The profile of account-driven enrollment, never a stored one: it has to name the account.
 
         Args:
-            kind: how the device enrols.
+            kind: how the device enrolls.
             account: Managed Apple Account of the user.
         """
         what = replace(self._what(), mode=kind.mode, account=account)

@@ -1,4 +1,4 @@
-"""The enrollment hook: a service of the organization that decides which users may enrol their devices.
+"""The enrollment hook: a service of the organization that decides which users may enroll their devices.
 
 Questions and answers are JSON. A 403 refuses; its `message` is shown to the user.
 """

@@ -105,24 +105,24 @@ def _enrollment(s: Situation) -> list[Finding]:
         return [
             Finding(
                 "The device is blocked: its connects are refused and it drops its enrollment.",
-                "Lift the block with POST /v1/devices/{udid}/unblock, then enrol it again.",
+                "Lift the block with POST /v1/devices/{udid}/unblock, then enroll it again.",
             )
         ]
     if record.kind is None:
         return [
             Finding(
                 "No device with this id has contacted the server yet; commands wait until one does.",
-                "Check the id. If it is right, enrol the device.",
+                "Check the id. If it is right, enroll the device.",
             )
         ]
     if not record.kind.is_user_channel and not record.enrolled:
         begun = record.authenticated_at is not None and record.token_update_at is None
         text = (
-            "The device has begun to enrol (Authenticate) but sent no TokenUpdate."
+            "The device has begun to enroll (Authenticate) but sent no TokenUpdate."
             if begun
             else "The device is not enrolled: it has checked out, or is enrolling anew."
         )
-        return [Finding(text, "Enrol it again; commands wait until the next Authenticate withdraws them.")]
+        return [Finding(text, "Enroll it again; commands wait until the next Authenticate withdraws them.")]
     return [Finding(f"Last contact: {rfc3339(record.last_seen_at) if record.last_seen_at else 'never'}.")]
 
 
@@ -132,7 +132,8 @@ NO_TOPIC = "It has enrolled while there was no push certificate, and so has no t
 def _no_certificate(topic: str) -> Finding:
     if not topic:
         return Finding(
-            NO_TOPIC, "Upload the push certificate (PUT /v1/config/certificate), then enrol the device again."
+            NO_TOPIC,
+            "Upload the push certificate (PUT /v1/config/certificate), then enroll the device again.",
         )
     return Finding(
         f"There is no push certificate for its topic {topic}.",
@@ -173,7 +174,7 @@ def _pushing(s: Situation) -> list[Finding]:
     elif push.last:
         found.append(Finding(f"APNs accepted the last push at {rfc3339(push.last.at)}."))
     if not push.topic and not (push.last and push.last.accepted):
-        found.append(Finding(NO_TOPIC, "There is a certificate now: enrol the device again."))
+        found.append(Finding(NO_TOPIC, "There is a certificate now: enroll the device again."))
     if s.expires_at - s.now < SOON:
         days = (s.expires_at - s.now).days
         found.append(Finding(f"The push certificate expires in {days} days.", "Renew it in time."))

@@ -84,9 +84,9 @@ def test_enrolled_without_a_topic(bench: Bench, phone: Device) -> None:
     bench.store.token_update(
         token_update(phone.ref, topic=""), phone.who, None, at=NOW + timedelta(minutes=1)
     )
-    assert "has no topic" in why(bench)[0] and "then enrol the device again" in why(bench)[1]
+    assert "has no topic" in why(bench)[0] and "then enroll the device again" in why(bench)[1]
     certify(bench)
-    assert "has no topic" in why(bench)[0] and "There is a certificate now: enrol" in why(bench)[1]
+    assert "has no topic" in why(bench)[0] and "There is a certificate now: enroll" in why(bench)[1]
 
 
 def test_certificate_that_has_expired_or_soon_will(bench: Bench, phone: Device) -> None:

@@ -11,7 +11,7 @@ from micromdm_py.errors import UpstreamFailed
 from micromdm_py.net.enrollment_hook import HttpHook
 from micromdm_py.service.enrollment_hook import HookReply
 
-URL = "https://hook.example.com/enrol"
+URL = "https://hook.example.com/enroll"
 
 
 def hook(answer: httpx.Response | Exception, key: bytes = b"") -> tuple[HttpHook, list[httpx.Request]]:

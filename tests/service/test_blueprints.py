@@ -1,4 +1,4 @@
-"""Blueprints: kept by administrators, given to devices that enrol or on demand; on the memory store."""
+"""Blueprints: kept by administrators, given to devices that enroll or on demand; on the memory store."""
 
 import base64
 import itertools
