@@ -48,7 +48,9 @@ def test_each_named_device_gets_the_command_and_a_line(bench: Bench) -> None:
     for line in told["results"]:
         (one,) = bench.store.waiting(line["udid"])
         assert one.command_uuid == line["command_uuid"]
-        assert bench.store.command(line["udid"], line["id"]).request_type == "SecurityInfo"
+        record = bench.store.command(line["udid"], line["id"])
+        assert record.request_type == "SecurityInfo"
+        assert record.timeline[0].request_id == "request-1"
         assert line["command_uuid"].encode() in one.payload
     assert told["results"][0]["command_uuid"] != told["results"][1]["command_uuid"]
 

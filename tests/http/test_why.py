@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from micromdm_py.protocol.jsonreply import rfc3339
 from micromdm_py.storage.records import PushCertificate, PushOutcome
 from tests.builders import NOW, TOPIC, Device, token_update
 from tests.fakes.push_pair import certificate
@@ -51,6 +52,8 @@ def test_nothing_is_the_matter(bench: Bench, phone: Device) -> None:
     assert "Last contact: 2026-" in summary and "accepted the last push" in summary
     assert "Nothing waits" in summary
     assert advice == ""
+    record = bench.store.enrollment("A")
+    assert facts(bench)["last_seen_at"] == rfc3339(record.last_seen_at or NOW)
 
 
 def test_unknown_and_never_seen(bench: Bench) -> None:
@@ -77,7 +80,8 @@ def test_not_enrolled(bench: Bench, phone: Device) -> None:
 
 def test_no_certificate_for_the_topic(bench: Bench, phone: Device) -> None:
     assert f"no push certificate for its topic {TOPIC}" in why(bench)[0]
-    assert facts(bench)["topic_has_certificate"] is False
+    found = facts(bench)
+    assert (found["topic"], found["topic_has_certificate"]) == (TOPIC, False)
 
 
 def test_enrolled_without_a_topic(bench: Bench, phone: Device) -> None:
@@ -105,6 +109,14 @@ def test_dead_token_and_failed_push(bench: Bench, phone: Device) -> None:
     assert "refuses its push token for good" in why(bench)[0] and "Unregistered" in why(bench)[0]
     last = facts(bench)["last_push"]
     assert isinstance(last, dict) and last["reason"] == "Unregistered"
+
+
+def test_waiting_without_a_push_that_was_accepted(bench: Bench, phone: Device) -> None:
+    certify(bench)
+    phone.queue("c1")
+    assert "1 command waits, the oldest ProfileList c1." in why(bench)[0]
+    push(bench, accepted=False, reason="InternalServerError")
+    assert "1 command waits, the oldest ProfileList c1." in why(bench)[0]
 
 
 def test_pushed_but_not_come(bench: Bench, phone: Device) -> None:
