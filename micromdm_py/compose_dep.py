@@ -52,6 +52,6 @@ def build_dep(
 
 
 def build_devices(store: Store, accounts: Accounts, slots: int, *, now: Callable[[], datetime]) -> Devices:
-    """What administrators do with devices, including those that have not enrolled yet; arguments as above."""
+    """What administrators do with devices, including those not enrolled yet; arguments as in `build_dep`."""
     first_sync = FirstSync(store, accounts, lead.waiting(LongPolls(slots)))
     return Devices(store, Roster(store), now, first_sync)

@@ -280,7 +280,7 @@ class Parts:
 
 
 def token_service(store: Store) -> Tokens:
-    """The tokens of a store."""
+    """The service for API tokens, on any store."""
     return Tokens(store, known=KNOWN, now=now, make_secret=secrets.token_urlsafe)
 
 

@@ -40,7 +40,7 @@ _FOREVER = float("inf")
 _EVENTS_AT_ONCE = 16
 _LATER = -1
 _STUCK_S = 0.5
-"""How long a leader may serve one event before somebody else takes over."""
+"""How long a leader may serve one event before another thread takes over."""
 
 
 @dataclass(frozen=True, slots=True)
