@@ -207,6 +207,14 @@ def test_a_kept_connection_that_the_receiver_closes_costs_no_failure(receiver: W
     assert len(receiver.got) == 3
 
 
+def test_a_receiver_that_cuts_off_a_new_connection_too_has_failed(receiver: WebhookReceiver) -> None:
+    answers = iter([Reply(), Reply(0), Reply(0)])
+    receiver.answer = lambda got: next(answers, Reply())
+    results = post(receiver.url, times=2)
+    assert [result.verdict for result in results] == [Verdict.DELIVERED, Verdict.UNREACHABLE]
+    assert len(receiver.got) == 3
+
+
 def test_a_huge_answer_is_not_read_to_its_end(receiver: WebhookReceiver) -> None:
     receiver.answer = lambda got: Reply(body=b"x" * 3_000_000)
     assert [result.verdict for result in post(receiver.url, times=2)] == [Verdict.DELIVERED] * 2
