@@ -221,7 +221,7 @@ class Views:
 
 def _event(event: StoredEvent, name: str) -> EventView:
     document = json.loads(event.body)
-    told = document.get("acknowledge_event") or document.get("checkin_event") or {}
+    told = document.get("acknowledge_event") or {}
     what = str(told.get("status", "")) or event.event_topic.removeprefix("mdm.")
     return EventView(event.sequence, event.created_at, event.event_topic, event.enrollment_id, name, what)
 

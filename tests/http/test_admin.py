@@ -1,14 +1,18 @@
 """The pages: who gets in, what is shown, and that nothing of strangers gets through as markup."""
 
+import html
 import json
+import plistlib
 import re
 from datetime import timedelta
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from micromdm_py.http.admin.rendering import page
-from micromdm_py.storage.records import PushOutcome
-from tests.builders import NOW, Device, check_out, device, event, identity
+from micromdm_py.storage.records import HeldEvent, PushCertificate, PushOutcome
+from tests.builders import NOW, TOPIC, Device, check_out, command, device, event, identity, report
+from tests.fakes.push_pair import certificate
 from tests.http.bench import API_KEY, Answer, Bench
 
 EVIL = '<script>alert("1")</script>'
@@ -134,6 +138,37 @@ def test_fleet_is_counted(bench: Bench) -> None:
     assert "Enrolled 3 of 3" in shown and "Blocked 1" in shown
     assert "With waiting commands 1" in shown and "Push refused for good 1" in shown
     assert "Push certificate none" in shown and "No webhook receiver" in shown
+
+
+def test_certificate_receivers_and_their_backlog_are_shown(bench: Bench) -> None:
+    begin, end = NOW - timedelta(days=10), NOW + timedelta(days=300, hours=1)
+    pem = certificate(TOPIC, begin=begin, end=end).public_bytes(Encoding.PEM)
+    bench.store.store_push_certificate(PushCertificate(TOPIC, pem, b"key", NOW))
+    start = bench.store.receiver("https://hooks.example.com").cursor
+    for topic in ("one", "two", "three"):
+        bench.store.append_event(event("{}", topic), at=NOW)
+    (first,) = bench.store.events_after(start, 1)
+    hold = [HeldEvent(first, 1, NOW, "status 500")]
+    bench.store.settle("https://hooks.example.com", at=NOW, cursor=start + 1, hold=hold)
+    shown = text(look(bench, "/admin"))
+    assert "Push certificate 300 days" in shown
+    assert "Last error https://hooks.example.com 3 1 0 never none" in shown
+
+
+def test_newest_answers_are_shown_without_secrets(bench: Bench) -> None:
+    phone = Device(bench.store, "A").enrolls()
+    for uuid, kind, told in (
+        ("c1", "DeviceInformation", {"QueryResponses": {"DeviceName": "Käthe"}}),
+        ("c2", "SecurityInfo", {"SecurityInfo": {"Passcode": "s3cret"}}),
+    ):
+        bench.store.enqueue("A", command(uuid, kind), at=NOW)
+        phone.says("Idle")
+        raw = plistlib.dumps({"UDID": "A", "Status": "Acknowledged", "CommandUUID": uuid, **told})
+        answer = report(phone.ref, "Acknowledged", uuid, raw)
+        bench.store.record_report(answer, phone.who, None, at=NOW)
+    shown = html.unescape(look(bench, "/admin/devices/A").body.decode())
+    assert '{\n  "QueryResponses": {\n    "DeviceName": "Käthe"\n  }\n}' in shown
+    assert '"Passcode": "***"' in shown and "s3cret" not in shown
 
 
 def test_events_name_their_device(bench: Bench) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from micromdm_py.errors import Conflict, MalformedField, MalformedRequest, NotFound
+from micromdm_py.logs import request_id
 from micromdm_py.protocol.commands import convert_json
 from micromdm_py.protocol.plist import loads
 from micromdm_py.service.blueprints import Blueprints
@@ -173,8 +174,11 @@ def test_a_profile_in_use_stays(bench: Bench) -> None:
 
 def test_what_a_device_gets_and_in_which_order(bench: Bench) -> None:
     bench.put(FULL)
+    token = request_id.set("request-1")
     entries = bench.service.at_enrollment(awaiting=False)
+    request_id.reset(token)
     assert types(entries) == ORDER
+    assert {one.request_id for one in entries} == {"request-1"}
     assert {one.origin for one in entries} == {"creation"}
     assert [dict(one.info) for one in entries] == [{"blueprint": "base"}] * 4
     assert len({one.command_uuid for one in entries}) == 4

@@ -102,6 +102,7 @@ def test_filters_and_pages_work(bench: Bench, fields: dict[str, object], expecte
         (b'{"filter_serial": "X"}', "filter_serial"),
         (b'{"Filter_Serial": "X"}', "Filter_Serial"),
         (b'{"filter_serial": [1]}', "filter_serial[0]"),
+        (b'{"filter_serial": ["ok", "a\\u0000b"]}', "filter_serial[1]"),
         (b'{"filter_udid": ["ok", "a\\u0000b"]}', "filter_udid[1]"),
         (b'{"filter_udid": ["\\ud800"]}', "filter_udid[0]"),
         (b'{"page": true}', "page"),
@@ -146,6 +147,8 @@ def test_an_unknown_id_removes_nothing_at_all(bench: Bench) -> None:
 def test_an_empty_id_is_refused(bench: Bench) -> None:
     with pytest.raises(MalformedField, match=r"udids\[1\]"):
         bench.remove(udids=["A", ""])
+    with pytest.raises(MalformedField, match=r"serials\[1\]"):
+        bench.remove(serials=["S-A", ""])
     assert bench.udids() == "ABC"
 
 
@@ -240,9 +243,16 @@ def test_a_removed_one_comes_back_when_apple_mentions_it(bench: Bench) -> None:
 
 
 def test_removing_them_is_all_or_nothing(bench: Bench) -> None:
-    told(bench, "X-1")
+    told(bench, "X-1", "S-A")
     with pytest.raises(NotFound, match="NOPE"):
         bench.remove(serials=["X-1", "S-A", "NOPE"])
     assert shown(bench) == ["S-A", "S-B", "S-C", "X-1"]
     bench.remove()
     assert shown(bench) == ["S-A", "S-B", "S-C", "X-1"]
+    assert {serial for serial, device in bench.roster.all() if device.listed} == {"X-1", "S-A"}
+
+
+def test_a_list_waits_until_apple_has_told_once() -> None:
+    bench = Bench()
+    service = Devices(bench.store, bench.roster, Clock(), lambda: told(bench, "X-1"))
+    assert b"X-1" in service.list(b"{}")
