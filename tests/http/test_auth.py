@@ -49,6 +49,7 @@ def test_a_key_may_be_any_text(key: str) -> None:
         f"Basic {encoded(bytes(range(128, 160)))}",
         basic(user="MicroMDM"),
         basic(user=""),
+        basic(user="nanomdm"),
         basic(password=API_KEY.upper()),
         basic(password=API_KEY + " "),
         basic(password=API_KEY + "\0"),
@@ -56,6 +57,12 @@ def test_a_key_may_be_any_text(key: str) -> None:
 )
 def test_anything_else_does_not(header: str) -> None:
     assert Bench().ask("POST", "/v1/devices", b"{}", key=header).status == 401
+
+
+def test_the_user_of_nanomdm_is_one_of_its_routes_alone() -> None:
+    path = "/nano/v1/enqueue/U"
+    assert Bench().ask("PUT", path, b"<plist/>", key=basic(user="nanomdm")).status != 401
+    assert Bench().ask("PUT", path, b"<plist/>", key=basic(user="other")).status == 401
 
 
 def test_credentials_come_before_methods_and_ids() -> None:

@@ -148,6 +148,9 @@ def test_without_key_and_tokens_there_is_no_admin_api() -> None:
     bench = Bench(bench.store, api_key="")
     assert bench.ask("GET", "/v1/commands/U", key=f"Bearer {token}").status == 200
     assert bench.ask("GET", "/v1/commands/U", key=basic(password="")).status == 401
+    organization = "/v1/organizations/default/mdm/apple/enterprise/commands/device/U"
+    for key in ("Bearer ", "Bearer", basic(password="")):
+        assert bench.ask("GET", organization, key=key).status == 401
     assert bench.ask("GET", "/v1/commands/U", key=None).status == 401
 
 

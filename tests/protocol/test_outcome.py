@@ -111,6 +111,7 @@ def test_an_installation_whose_end_nobody_reports_is_going_on() -> None:
         ),
         ([{"Status": "DownloadRequiresComputer"}], ("refused", "DownloadRequiresComputer")),
         ([{"ProductKey": "p", "Status": "InstallFailed"}], ("refused", "p: InstallFailed")),
+        ([{"Status": "InstallFailed", "ErrorChain": CHAIN}], ("refused", "InstallFailed")),
         (
             [{"Status": "InstallPhoneCallInProgress"}],
             ("refused", "InstallPhoneCallInProgress"),
