@@ -113,6 +113,21 @@ def test_a_queued_command_is_pushed_once_and_marked(store: Store) -> None:
     play(store, story)
 
 
+def test_a_step_says_when_the_next_push_is_due(store: Store) -> None:
+    store.store_push_certificate(CERTIFICATE)
+
+    async def story(bench: Bench) -> None:
+        bench.ask("A")
+        assert await bench.run() == 5.0
+        store.schedule_push("A", at=bench.clock() + timedelta(seconds=2))
+        assert await bench.run(1) == 2.0
+        bench.clock.move(2)
+        await bench.run(1)
+        assert bench.apns.names == ["A", "A"]
+
+    play(store, story)
+
+
 def test_a_silent_device_is_pushed_to_again_at_growing_intervals_and_not_for_ever(store: Store) -> None:
     store.store_push_certificate(CERTIFICATE)
 
