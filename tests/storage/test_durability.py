@@ -6,6 +6,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import lmdb as raw
 import pytest
@@ -85,6 +86,18 @@ def test_copy_is_consistent_and_opens_as_a_store(lmdb: LmdbStore, tmp_path: Path
     copied = open_lmdb(target)
     assert [one.command_uuid for one in copied.waiting("UDID-1")] == ["c2", "c3", "c4", "c5", "c6"]
     copied.close()
+
+
+def test_idempotency_keys_of_past_days_take_no_room(lmdb: LmdbStore) -> None:
+    for number in range(6):
+        lmdb.enqueue("UDID-1", command("old"), at=NOW, once=Once(b"%032d" % number, b"answer"))
+    for number in range(10, 13):
+        at = NOW + timedelta(hours=25)
+        lmdb.enqueue("UDID-1", command("new"), at=at, once=Once(b"%032d" % number, b"answer"))
+    tables: dict[str, Any] = contents(lmdb)
+    kept = [b"%032d" % number for number in range(10, 13)]
+    assert [key for key, _ in tables["once"]] == kept
+    assert [key[8:] for key, _ in tables["once_age"]] == kept
 
 
 def test_store_is_for_its_owner_only(lmdb: LmdbStore, tmp_path: Path) -> None:
