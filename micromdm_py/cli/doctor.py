@@ -28,7 +28,7 @@ SHOWN = 20
 @go_option("from", "", "micromdm.db of the old server, or its URL while it runs")
 @go_option("api-key", "", "API key of the server at that URL", env="MICROMDM_API_KEY", secret=True)
 @go_option("ca-file", "", "PEM file of the authority that TLS certificates of the servers come from")
-@go_option("server-url", "", "URL that devices have: is looked at as they would", env="MICROMDM_SERVER_URL")
+@go_option("server-url", "", "URL that devices use, to check it as they would", env="MICROMDM_SERVER_URL")
 @click.pass_context
 def doctor(ctx: click.Context, /, **values: str | Path | bool) -> int:
     """Compare the old server with the new store, look at the URL that devices have, and say what to do next.

@@ -42,7 +42,7 @@ def import_micromdm(ctx: click.Context, /, **values: str | Path | bool) -> int:
     check_form(str(values["report"]))
     folder = Path(str(values["filerepo"])) if values["filerepo"] else None
     if folder and not folder.is_dir():
-        raise StartupError(f"-filerepo: {folder} is no folder")
+        raise StartupError(f"-filerepo: {folder} is not a folder")
     report = Report(source)
     with database(source, str(values["api_key"]), str(values["ca_file"])) as path:
         if source != str(path):

@@ -26,7 +26,7 @@ TIMEOUT_S = 30.0
 @go_option("duration", 0, "seconds to go on connecting at that rate")
 @go_option("ca-file", "", "PEM file of the authority that the server's certificate comes from")
 @go_option("form", "apple", "form of the signatures: apple (as devices send it) or der")
-@go_option("seed", 0, "of what is left to chance; the same seed makes the same devices")
+@go_option("seed", 0, "seed of all random choices; the same seed makes the same devices")
 def simulate(
     server_url: str,
     devices: int,

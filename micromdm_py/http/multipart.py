@@ -32,7 +32,7 @@ def form_parts(req: falcon.Request) -> Iterator[tuple[str, Iterator[bytes]]]:
         for part in form:
             yield part.name or "", _content(part)
     except _BROKEN as fault:
-        raise MalformedField("body", f"is not a sound form: {_reason(fault)}") from fault
+        raise MalformedField("body", f"is not a valid form: {_reason(fault)}") from fault
     body.skip()
 
 

@@ -296,7 +296,7 @@ class BoltFile:
         if root:
             return Bucket(root)
         if len(inline) < PAGE_HEADER.size or PAGE_HEADER.unpack_from(inline)[1] != LEAF:
-            raise self._bad(f"is damaged: {name} has an inline bucket that is no leaf")
+            raise self._bad(f"is damaged: {name} has an inline bucket that is not a leaf")
         return Bucket(0, inline)
 
 

@@ -40,7 +40,7 @@ def blueprints(old: OldDatabase, report: Report, known: set[str], urls: list[str
         urls += blueprint.manifest_urls
         gone = [name for name in (*blueprint.profile_ids, *blueprint.user_uuid) if name not in known]
         if gone:
-            report.warnings.append(f"blueprint {blueprint.name} names what is gone: {', '.join(gone)}")
+            report.warnings.append(f"blueprint {blueprint.name} names what is missing: {', '.join(gone)}")
         with old.counted(BLUEPRINTS, key):
             made = Blueprint(
                 named(key),

@@ -85,11 +85,11 @@ class Certificates:
         serial = int.from_bytes(special.get(b"serial", b""), "big") or FIRST_SERIAL
         if serial <= highest:
             self._report.warnings.append(
-                f"the next serial number was to be {serial}, but {highest} is used: it will be {highest + 1}"
+                f"the next serial number should be {serial}, but {highest} is taken: it will be {highest + 1}"
             )
             serial = highest + 1
         if serial >= 1 << 63:
-            raise BadDatabase(f"{DEPOT}: the next serial number is absurd")
+            raise BadDatabase(f"{DEPOT}: the next serial number is out of range")
         return authority(special[b"ca_certificate"], special[b"ca_key"], serial)
 
 
@@ -103,7 +103,7 @@ def authority(certificate: bytes, key: bytes, next_serial: int) -> MovedAuthorit
     except ERRORS as fault:
         raise BadDatabase(f"the SCEP authority cannot be read: {fault}") from None
     if not isinstance(private, RSAPrivateKey):
-        raise BadDatabase("the key of the SCEP authority is no RSA key, which devices need")
+        raise BadDatabase("the key of the SCEP authority is not an RSA key, which devices need")
     if not fits:
         raise BadDatabase("the key of the SCEP authority does not belong to its certificate")
     pkcs8 = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
@@ -135,7 +135,7 @@ def push_pair(pem: bytes, key_pem: bytes, report: Report, now: datetime) -> Push
     if not topic or len(topic.encode()) > MAX_ID_BYTES:
         raise ValueError("the push certificate has no topic (UID of its subject)")
     if ends < now:
-        report.warnings.append(f"the push certificate has ended on {ends:%Y-%m-%d}: renew it")
+        report.warnings.append(f"the push certificate expired on {ends:%Y-%m-%d}: renew it")
     return PushCertificate(topic, pem, key_pem, now)
 
 

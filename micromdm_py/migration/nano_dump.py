@@ -147,7 +147,7 @@ class NanoDump:
             try:
                 rows.execute(inserts[table], [_kept(name, row.get(name)) for name in columns[table]])
             except sqlite3.IntegrityError as fault:
-                raise BadDatabase(f"{path} has two rows of {table} with one key, or one without") from fault
+                raise BadDatabase(f"{path} has two rows of {table} with one key, or without a key") from fault
             except sqlite3.Error as fault:
                 raise BadDatabase(f"{path} cannot be put aside: {fault}") from fault
         return dump.postgresql

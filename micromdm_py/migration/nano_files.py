@@ -31,7 +31,7 @@ class NanoFiles:
         """List the keys. Raises: BadDatabase when the folder is not such a storage or cannot be read."""
         if not (folder / "enrollments").is_dir() or not (folder / "devices").is_dir():
             raise BadDatabase(
-                f"{folder} is no filekv storage of NanoMDM: it has no folders enrollments and devices"
+                f"{folder} is not a filekv storage of NanoMDM: it has no folders enrollments and devices"
             )
         self._paths = {name: dict(_files(folder / name)) for name in BUCKETS}
         self._sorted = {name: sorted(found) for name, found in self._paths.items()}

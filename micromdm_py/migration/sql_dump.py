@@ -85,7 +85,7 @@ class SqlDump:
                 forgotten = text.at
         missing = sorted(set(self._tables) - self._seen)
         if missing:
-            raise BadDatabase(f"is no whole dump of NanoMDM's database: it has no table {missing[0]}")
+            raise BadDatabase(f"is not a complete dump of NanoMDM's database: it lacks table {missing[0]}")
 
     # --- statements, each from behind its first word ---
 
@@ -165,9 +165,9 @@ def _check_edges(data: mmap) -> None:
     head, tail = data[:_EDGE_BYTES], data[-_EDGE_BYTES:]
     for magic, tool in _PACKED.items():
         if head.startswith(magic):
-            raise BadDatabase(f"is no plain SQL: use {tool} first")
+            raise BadDatabase(f"is not plain SQL: use {tool} first")
     if b"\0" in head or not _BEGINNING.match(head):
-        raise BadDatabase("is no SQL dump in UTF-8")
+        raise BadDatabase("is not an SQL dump in UTF-8")
     encoding = _ENCODING.search(head)
     if encoding and not encoding.group(1).lower().startswith((b"utf8", b"binary")):
         raise BadDatabase(f"is in {encoding.group(1).decode()}: dump it in UTF-8")
@@ -242,12 +242,12 @@ def _value(token: Token) -> bytes | None:
         try:
             return bytes.fromhex(token.text[2:].decode())
         except ValueError as fault:
-            raise BadDatabase("has a value in hexadecimal digits that is none") from fault
+            raise BadDatabase("has an invalid hexadecimal value") from fault
     if token.kind in ("string", "number") or token.says(b"TRUE", b"FALSE"):
         return token.text
     if token.kind == "end":
         raise BadDatabase("is cut off")
-    raise BadDatabase(f"has a row with {_shown(token)}, which is no plain value")
+    raise BadDatabase(f"has a row with {_shown(token)}, which is not a plain value")
 
 
 def _row(table: str, columns: list[str], values: list[bytes | None]) -> Row:
@@ -260,7 +260,7 @@ def _expect(token: Token, sign: bytes) -> None:
     if token.kind == "end":
         raise BadDatabase("is cut off")
     if not token.says(sign):
-        raise BadDatabase(f"has {_shown(token)} where {sign.decode()} belongs")
+        raise BadDatabase(f"has {_shown(token)} where {sign.decode()} is expected")
 
 
 def _shown(token: Token) -> str:

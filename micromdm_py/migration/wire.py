@@ -58,9 +58,9 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
             break
         shift += 7
         if shift > 63:
-            raise BadDatabase("a message has a number of more than 64 bits")
+            raise BadDatabase("a message has a number longer than 64 bits")
     if value > _LARGEST:
-        raise BadDatabase("a message has a number of more than 64 bits")
+        raise BadDatabase("a message has a number longer than 64 bits")
     return value, at
 
 

@@ -58,7 +58,7 @@ def test_the_file_repository_is_looked_at(file: Path, tmp_path: Path) -> None:
     _, out = imports(file, tmp_path / "new", "-dry-run", "-filerepo", str(tmp_path / "repo"))
     assert "has no munkitools.plist, which a blueprint needs" in out
     assert "-filerepo" in imports(file, tmp_path / "new", "-dry-run")[1]
-    assert "is no folder" in imports(file, tmp_path / "new", "-filerepo", str(file))[1]
+    assert "is not a folder" in imports(file, tmp_path / "new", "-filerepo", str(file))[1]
 
 
 def test_the_report_as_json_names_every_bucket_and_no_secret(file: Path, tmp_path: Path) -> None:

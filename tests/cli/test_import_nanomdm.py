@@ -54,7 +54,7 @@ def test_an_authority_is_taken_from_files(folder: Path, tmp_path: Path) -> None:
 def test_what_is_no_storage_is_refused(tmp_path: Path) -> None:
     status, out = imports(tmp_path, tmp_path / "new")
     assert (status, out.count("\n")) == (1, 1)
-    assert "no filekv storage" in out
+    assert "not a filekv storage" in out
     assert "must supply -from" in micromdm("import-nanomdm").stderr
 
 

@@ -151,9 +151,9 @@ def test_links_out_of_the_folder_are_not_followed(folder: Path, tmp_path: Path) 
 
 
 def test_another_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadDatabase, match="no filekv storage"):
+    with pytest.raises(BadDatabase, match="not a filekv storage"):
         NanoFiles(tmp_path)
-    with pytest.raises(BadDatabase, match="no filekv storage"):
+    with pytest.raises(BadDatabase, match="not a filekv storage"):
         NanoFiles(tmp_path / "nowhere")
 
 

@@ -29,7 +29,7 @@ def words(text: str) -> list[str] | None:
 
 
 @get.command("devices", cls=GoCommand)
-@go_option("serials", "", "serial numbers, by commas")
+@go_option("serials", "", "serial numbers, separated by commas")
 @output_option
 def devices(serials: str, o: str) -> int:
     """Show devices."""
@@ -160,7 +160,7 @@ def _short(key: str, *, whole: bool) -> str:
 
 
 @get.command("dep-devices", cls=GoCommand)
-@go_option("serials", "", "serial numbers, by commas (required)")
+@go_option("serials", "", "serial numbers, separated by commas (required)")
 @output_option
 def dep_devices(serials: str, o: str) -> int:
     """Show what Apple knows of devices."""

@@ -86,8 +86,8 @@ def _value(text: str) -> object:
 
 @commands.command("list", cls=GoCommand)
 @go_option("udid", "", "UDID of the device (required)")
-@go_option("status", "", "only these, by commas: Pending, Awaiting, Tried, Acknowledged, Error, …")
-@go_option("request-type", "", "only of these types, by commas")
+@go_option("status", "", "only these, separated by commas: Pending, Awaiting, Tried, Acknowledged, Error, …")
+@go_option("request-type", "", "only of these types, separated by commas")
 @go_option("limit", 100, "how many at most, newest first")
 @output_option
 def list_commands(udid: str, status: str, request_type: str, limit: int, o: str) -> int:
@@ -241,7 +241,7 @@ def why(udid: str, o: str) -> int:
 
 
 @click.command("push", cls=GoCommand)
-@go_option("udid", "", "UDIDs of the devices, by commas (required)")
+@go_option("udid", "", "UDIDs of the devices, separated by commas (required)")
 def push(udid: str) -> int:
     """Wake devices now."""
     _needed(udid=udid)

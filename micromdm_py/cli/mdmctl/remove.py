@@ -16,8 +16,8 @@ def remove() -> None:
 
 
 @remove.command("devices", cls=GoCommand)
-@go_option("udid", "", "UDIDs, by commas")
-@go_option("serials", "", "serial numbers, by commas")
+@go_option("udid", "", "UDIDs, separated by commas")
+@go_option("serials", "", "serial numbers, separated by commas")
 def devices(udid: str, serials: str) -> int:
     """Remove device records; queue, push data and block stay."""
     udids, numbers = words(udid), words(serials)
@@ -30,21 +30,21 @@ def devices(udid: str, serials: str) -> int:
 
 
 @remove.command("profiles", cls=GoCommand)
-@go_option("id", "", "identifiers, by commas (required)")
+@go_option("id", "", "identifiers, separated by commas (required)")
 def profiles(id: str) -> int:
     """Remove profiles: all or none."""
     return _remove("/v1/profiles", "ids", id, "bad input: must provide profile id", "profile(s)")
 
 
 @remove.command("blueprints", cls=GoCommand)
-@go_option("name", "", "names, by commas (required)")
+@go_option("name", "", "names, separated by commas (required)")
 def blueprints(name: str) -> int:
     """Remove blueprints: all or none."""
     return _remove("/v1/blueprints", "names", name, "bad input: must provide blueprint name", "blueprint(s)")
 
 
 @remove.command("users", cls=GoCommand)
-@go_option("uuid", "", "uuids, by commas (required)")
+@go_option("uuid", "", "uuids, separated by commas (required)")
 def users(uuid: str) -> int:
     """Remove users: all or none."""
     return _remove("/v1/users", "uuids", uuid, "bad input: must provide user uuid", "user(s)")
