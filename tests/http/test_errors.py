@@ -92,6 +92,7 @@ def test_enrollment_reads_text(path: str, name: str) -> None:
     told = answer(path, error)
     assert told.status_code == DEVICE.get(name, 500)
     assert told.headers["content-type"] == "text/plain; charset=utf-8"
+    assert told.headers["x-content-type-options"] == "nosniff"
     assert told.text == f"{error}\n"
 
 

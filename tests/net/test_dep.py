@@ -119,6 +119,13 @@ def test_an_answer_that_takes_too_long_is_given_up_by_the_loop() -> None:
         in_loop(never, limit_s=0.01)("GET", "/account")  # type: ignore[arg-type]  # a transport takes both
 
 
+def test_tokens_in_use_keep_their_sessions() -> None:
+    shared = sessions()
+    tokens = [TOKEN, DepToken("CK_2", "", "", "", None)]
+    first = [shared.of(URL, token) for token in tokens]
+    assert all(shared.of(URL, token) is found for token, found in zip(tokens, first, strict=True))
+
+
 def test_tokens_of_the_past_are_forgotten() -> None:
     shared = sessions()
     first = shared.of(URL, TOKEN)

@@ -164,6 +164,8 @@ def test_another_origin_gets_the_event_but_not_the_headers_meant_for_the_first(
         assert "x-tenant" not in other.got[0].headers
         assert "authorization" not in other.got[0].headers
         assert other.got[0].headers["x-hmac-signature"]
+        for got in (receiver.got, other.got):
+            assert len({one.port for one in got}) == 1  # the connections are kept
 
 
 @pytest.mark.parametrize("location", ["", "ftp://r.example.com/", "mailto:x"])

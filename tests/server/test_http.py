@@ -1,6 +1,7 @@
 """Heads, chunks and answers without a socket."""
 
 import contextlib
+import socket
 
 import pytest
 from gunicorn.http.body import Body
@@ -8,8 +9,9 @@ from gunicorn.http.errors import ParseException
 from hypothesis import given
 from hypothesis import strategies as st
 
+from micromdm_py.server.connection import Connection, Phase
 from micromdm_py.server.head import CHUNK_LINE_BYTES, BadHead, Head, HeadParser
-from micromdm_py.server.intake import chunked_end
+from micromdm_py.server.intake import Intake, chunked_end
 from micromdm_py.server.limits import Limits
 from micromdm_py.server.response import Response
 
@@ -68,6 +70,41 @@ def test_the_usual_request_takes_the_short_path() -> None:
     head = PARSER._parse_usual(b"PUT /mdm/connect?a=b HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\n")
     assert head is not None
     assert (head.method, head.path, head.query, head.length) == ("PUT", "/mdm/connect", "a=b", 12)
+
+
+@pytest.mark.parametrize(("value", "kept"), [("close", False), ("Close", False), ("keep-alive", True)])
+def test_the_short_path_closes_the_connection_when_asked_to(value: str, kept: bool) -> None:
+    raw = f"GET / HTTP/1.1\r\nHost: close\r\nConnection: {value}\r\n\r\n".encode()
+    head = PARSER._parse_usual(raw)
+    assert head is not None
+    assert head.keep_alive is kept
+
+
+class Arriving:
+    """A connection on which bytes arrive in pieces."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._client, sock = socket.socketpair()
+        sock.setblocking(False)
+        self.connection = Connection(sock, ("", 0), ("", 0), limits)
+        self._intake = Intake(limits)
+
+    def deadline_after(self, piece: bytes) -> float:
+        self._client.sendall(piece)
+        assert self._intake.next_request(self.connection) is None
+        return self.connection.deadline
+
+    def close(self) -> None:
+        self._client.close()
+        self.connection.sock.close()
+
+
+def test_a_client_gains_no_time_by_sending_little_at_a_time() -> None:
+    with contextlib.closing(Arriving(Limits(bytes_per_s=1 << 60))) as arriving:
+        arriving.connection.phase = Phase.IDLE
+        head = [arriving.deadline_after(piece) for piece in (b"PUT / HT", b"TP/1.1\r\n", b"Host: a\r\n")]
+        body = [arriving.deadline_after(piece) for piece in (b"Content-Length: 9\r\n\r\n", b"a", b"b")]
+        assert len(set(head)) == len(set(body)) == 1
 
 
 def encode(chunks: list[bytes], trailers: bytes) -> bytes:
